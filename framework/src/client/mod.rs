@@ -1,0 +1,1 @@
+//! The client: finds nodes, keeps connections to them, and calls.

@@ -1,0 +1,1 @@
+//! The server: an accept loop of our own around tonic's routes.

@@ -1,0 +1,1 @@
+//! The service: joins server, registry and client, and runs their life.
