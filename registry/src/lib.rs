@@ -5,6 +5,8 @@
 //! to the process, and [`Static`], a fixed list of addresses.
 
 mod address;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod fixed;
 mod memory;
