@@ -1,1 +1,111 @@
-//! What can be configured, and where it comes from.
+//! Configuration: what stands in `micro.toml` and in the environment, and what it means.
+//!
+//! Later wins: defaults, code, the file, the environment. The file is `micro.toml` in the working directory, or what
+//! `MICRO_CONFIG` names; it need not exist. A variable that is not set, or is empty, changes nothing. A key that is
+//! unknown, and a value that is not allowed, are errors that list what is possible.
+//!
+//! | variable | key |
+//! |---|---|
+//! | `MICRO_REGISTRY` | `registry.kind` |
+//! | `MICRO_REGISTRY_ADDRESS` | `registry.address`, separated by commas |
+//! | `MICRO_REGISTER_TTL` | `registry.ttl` |
+//! | `MICRO_SERVER_NAME` | `server.name` |
+//! | `MICRO_SERVER_VERSION` | `server.version` |
+//! | `MICRO_SERVER_ID` | `server.id` |
+//! | `MICRO_SERVER_ADDRESS` | `server.address` |
+//! | `MICRO_SERVER_ADVERTISE` | `server.advertise` |
+//! | `MICRO_SERVER_METADATA` | `server.metadata`, as `key=value,…`, added to that of the file key by key |
+//! | `MICRO_CLIENT_REQUEST_TIMEOUT` | `client.request_timeout` |
+//!
+//! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
+//! belongs to `micro run`. Everything that can be set, with its default where it has one:
+//!
+//! ```toml
+#![doc = include_str!("reference.toml")]
+//! ```
+
+mod apply;
+mod env;
+mod file;
+mod typed;
+mod value;
+
+use std::path::PathBuf;
+
+use ::config::{Config, Value, ValueKind};
+
+pub(crate) use env::Environment;
+pub(crate) use value::DURATION_MAX;
+
+use self::{file::File, typed::Typed};
+use crate::{Error, Result};
+
+/// What file and environment say, to be laid over what code says.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    typed: Typed,
+    cache: Value,
+    file: Option<PathBuf>,
+}
+
+impl Loaded {
+    /// Reads the file and the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the file cannot be read, or has a key or a value that is not
+    /// allowed; the message names the file and the key, or the variable, and what is possible.
+    pub(crate) fn load(environment: &Environment) -> Result<Self> {
+        let file = File::find(environment)?;
+        let mut builder = Config::builder();
+        if let Some(file) = &file {
+            file.check()?;
+            builder = builder.add_source(file.source());
+        }
+        for (key, value) in environment.values()? {
+            builder = builder
+                .set_override(key, value)
+                .map_err(|error| Error::config(format!("set `{key}`")).with_source(error))?;
+        }
+        let merged = builder
+            .build()
+            .map_err(|error| Error::config("merge the file and the environment").with_source(error))?;
+        let cache = merged.cache.clone();
+        let path = file.map(|file| file.path);
+        let typed = merged.try_deserialize().map_err(|error| {
+            file::explain(&error, |key| {
+                place(&cache, path.as_ref(), key.trim_start_matches(": "))
+            })
+        })?;
+        Ok(Self {
+            typed,
+            cache,
+            file: path,
+        })
+    }
+
+    /// Where `key` was set: the variable, or the file and the key; `None` when it was not.
+    fn place(&self, key: &str) -> Option<String> {
+        look(&self.cache, key)?;
+        Some(place(&self.cache, self.file.as_ref(), key))
+    }
+}
+
+/// Values from variables know their name; those from the file do not, so it is named here.
+fn place(cache: &Value, file: Option<&PathBuf>, key: &str) -> String {
+    if let Some(variable) = look(cache, key).and_then(Value::origin) {
+        return variable.to_owned();
+    }
+    let file = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+    format!("{file}: {key}")
+}
+
+fn look<'a>(cache: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(cache, |value, part| match &value.kind {
+        ValueKind::Table(table) => table.get(part),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,9 @@
-//! The service: joins server, registry and client, and runs their life.
+//! The service: builds what a user asked for, and runs it from the first hook to the last.
+
+mod address;
+mod identity;
+mod settings;
+
+pub(crate) use address::{Advertise, Listen};
+pub(crate) use identity::Identity;
+pub(crate) use settings::Settings;

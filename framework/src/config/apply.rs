@@ -1,0 +1,59 @@
+//! Lays what was typed over what code and defaults say.
+
+use super::{Loaded, value::Pairs};
+use crate::{
+    backends::RegistrySettings,
+    service::{Identity, Settings},
+};
+
+impl Loaded {
+    /// Which registry, and where.
+    pub(crate) fn registry(&self, settings: &mut RegistrySettings) {
+        let typed = &self.typed.registry;
+        if let Some(kind) = &typed.kind {
+            settings.kind = kind.0.clone();
+            settings.kind_from = self.place("registry.kind");
+        }
+        if let Some(address) = &typed.address {
+            settings.address = address.0.clone();
+        }
+    }
+
+    /// Who the service is, and where it listens.
+    pub(crate) fn identity(&self, identity: &mut Identity) {
+        let typed = self.typed.server.clone();
+        set(&mut identity.name, typed.name.map(|name| name.0));
+        set(&mut identity.version, typed.version.map(|version| version.0));
+        set(&mut identity.id, typed.id.map(|id| Some(id.0)));
+        set(&mut identity.listen, typed.address.map(|address| address.0));
+        set(
+            &mut identity.advertise,
+            typed.advertise.map(|address| Some(address.0)),
+        );
+        let Pairs(metadata) = typed.metadata;
+        identity.metadata.extend(metadata);
+    }
+
+    /// How long each part of a service's life may take.
+    pub(crate) fn lifecycle(&self, settings: &mut Settings) {
+        let (registry, server) = (&self.typed.registry, &self.typed.server);
+        for (setting, typed) in [
+            (&mut settings.ttl, registry.ttl),
+            (&mut settings.registry_timeout, registry.timeout),
+            (&mut settings.drain_delay, server.drain_delay),
+            (&mut settings.drain_timeout, server.drain_timeout),
+            (&mut settings.hook_timeout, server.hook_timeout),
+            (&mut settings.stop_timeout, server.stop_timeout),
+            (&mut settings.check_interval, server.check_interval),
+            (&mut settings.check_timeout, server.check_timeout),
+        ] {
+            set(setting, typed.map(|span| span.0));
+        }
+    }
+}
+
+fn set<T>(setting: &mut T, typed: Option<T>) {
+    if let Some(typed) = typed {
+        *setting = typed;
+    }
+}

@@ -1,0 +1,106 @@
+//! The only place that reads the environment: one table of exact names.
+
+use std::{collections::BTreeMap, env};
+
+use ::config::{Value, ValueKind};
+use tracing::debug;
+
+use super::value;
+use crate::{Error, Result};
+
+/// Names the file to read instead of `micro.toml`.
+pub(super) const FILE: &str = "MICRO_CONFIG";
+
+const PREFIX: &str = "MICRO_";
+
+/// Each variable and the key that it sets.
+pub(super) const TABLE: [(&str, &str); 10] = [
+    ("MICRO_REGISTRY", "registry.kind"),
+    ("MICRO_REGISTRY_ADDRESS", "registry.address"),
+    ("MICRO_REGISTER_TTL", "registry.ttl"),
+    ("MICRO_SERVER_NAME", "server.name"),
+    ("MICRO_SERVER_VERSION", "server.version"),
+    ("MICRO_SERVER_ID", "server.id"),
+    ("MICRO_SERVER_ADDRESS", "server.address"),
+    ("MICRO_SERVER_ADVERTISE", "server.advertise"),
+    ("MICRO_SERVER_METADATA", METADATA),
+    ("MICRO_CLIENT_REQUEST_TIMEOUT", "client.request_timeout"),
+];
+
+/// The one key whose variable holds pairs.
+const METADATA: &str = "server.metadata";
+
+/// The variables to read: those of the process, or a set of one's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Environment {
+    /// What the process was started with, and `micro.toml` in its working directory.
+    #[default]
+    Process,
+    /// These alone, and a file only if they name one.
+    Given(BTreeMap<String, String>),
+}
+
+impl Environment {
+    /// The variables that set something, by key. One that is empty sets nothing.
+    pub(super) fn values(&self) -> Result<Vec<(&'static str, Value)>> {
+        self.note_unknown();
+        let mut values = Vec::new();
+        for (name, key) in TABLE {
+            if let Some(text) = self.variable(name)? {
+                let kind = if key == METADATA {
+                    pairs(name, &text)?
+                } else {
+                    text.into()
+                };
+                values.push((key, Value::new(Some(&name.to_owned()), kind)));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The variable `name`, unless it is not set or empty.
+    pub(super) fn variable(&self, name: &str) -> Result<Option<String>> {
+        let text = match self {
+            Self::Given(variables) => variables.get(name).cloned(),
+            Self::Process => match env::var(name) {
+                Ok(text) => Some(text),
+                Err(env::VarError::NotPresent) => None,
+                Err(env::VarError::NotUnicode(_)) => {
+                    return Err(Error::config(format!("{name}: the value is not UTF-8")));
+                }
+            },
+        };
+        Ok(text
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty()))
+    }
+
+    /// Kubernetes injects such names for every service called `micro-…`, so they are no error.
+    fn note_unknown(&self) {
+        let names: Vec<String> = match self {
+            Self::Given(variables) => variables.keys().cloned().collect(),
+            Self::Process => env::vars_os()
+                .filter_map(|(name, _)| name.into_string().ok())
+                .collect(),
+        };
+        let unknown: Vec<String> = names
+            .into_iter()
+            .filter(|name| {
+                name.starts_with(PREFIX) && name != FILE && TABLE.iter().all(|(known, _)| known != name)
+            })
+            .collect();
+        if !unknown.is_empty() {
+            debug!(variables = ?unknown, "these variables are none of the framework's");
+        }
+    }
+}
+
+fn pairs(name: &str, text: &str) -> Result<ValueKind> {
+    let pairs = value::pairs(text).map_err(|reason| Error::config(format!("{name}: {reason}")))?;
+    let origin = name.to_owned();
+    let table = pairs
+        .into_iter()
+        .map(|(key, text)| (key, Value::new(Some(&origin), text)))
+        .collect::<::config::Map<_, _>>();
+    Ok(table.into())
+}

@@ -1,0 +1,73 @@
+//! What was typed into the file and the variables, key by key; nothing typed is `None` and changes nothing.
+
+use micro_registry::ServiceName;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::value::{Count, Keys, List, MaybeSpan, Pairs, Parsed, Span};
+use crate::service::{Advertise, Listen};
+
+/// The whole of `micro.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Typed {
+    pub(super) registry: Registry,
+    pub(super) server: Server,
+    pub(super) client: Client,
+    /// Belongs to `micro run`, which checks it.
+    #[serde(rename = "run")]
+    pub(super) _run: Option<IgnoredAny>,
+}
+
+/// `[registry]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Registry {
+    pub(super) kind: Option<Parsed<String>>,
+    pub(super) address: Option<List>,
+    pub(super) ttl: Option<Span>,
+    pub(super) timeout: Option<Span>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Server {
+    pub(super) name: Option<Parsed<ServiceName>>,
+    pub(super) version: Option<Parsed<String>>,
+    pub(super) id: Option<Parsed<String>>,
+    pub(super) address: Option<Parsed<Listen>>,
+    pub(super) advertise: Option<Parsed<Advertise>>,
+    pub(super) metadata: Pairs,
+    pub(super) drain_delay: Option<Span>,
+    pub(super) drain_timeout: Option<Span>,
+    pub(super) hook_timeout: Option<Span>,
+    pub(super) stop_timeout: Option<Span>,
+    pub(super) check_interval: Option<Span>,
+    pub(super) check_timeout: Option<Span>,
+    pub(super) streams_max: Option<Count<u32>>,
+    pub(super) connections_max: Option<Count<usize>>,
+    pub(super) handshake_timeout: Option<Span>,
+    pub(super) header_size_max: Option<Count<u32>>,
+    pub(super) message_size_max: Option<Count<usize>>,
+    pub(super) connection_age_max: Option<MaybeSpan>,
+    pub(super) keepalive_interval: Option<MaybeSpan>,
+    pub(super) keepalive_timeout: Option<Span>,
+    pub(super) pending_resets_max: Option<Count<usize>>,
+    pub(super) local_resets_max: Option<Count<usize>>,
+    pub(super) accept_backoff_max: Option<Span>,
+}
+
+/// `[client]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Client {
+    pub(super) request_timeout: Option<Span>,
+    pub(super) connect_timeout: Option<Span>,
+    pub(super) policy: Option<Parsed<String>>,
+    pub(super) propagate: Option<Keys>,
+    pub(super) hold_down: Option<Span>,
+    pub(super) subset: Option<Count<usize>>,
+    pub(super) connections_per_node: Option<Count<usize>>,
+    pub(super) keepalive_interval: Option<Span>,
+    pub(super) keepalive_timeout: Option<Span>,
+}

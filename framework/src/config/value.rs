@@ -1,0 +1,309 @@
+//! The forms a value may have in a file or a variable, each read strictly: a wrong one says what is expected.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    marker::PhantomData,
+    num::{NonZeroU32, NonZeroUsize},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::context::Propagation;
+
+/// The longest duration: a year is as good as for ever, and no clock overflows by it.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+const DURATION: &str =
+    "a duration such as `30s`, `1m 30s` or `500ms`, or a bare number of seconds, up to 365 days";
+
+/// Something that is written as text and checked by its `FromStr`.
+#[derive(Clone, Debug)]
+pub(super) struct Parsed<T>(pub(super) T);
+
+impl<'de, T> Deserialize<'de> for Parsed<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text<T>(PhantomData<T>);
+        impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
+            type Value = Parsed<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                text.parse().map(Parsed).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Text(PhantomData))
+    }
+}
+
+/// A duration: `30s`, or a bare number of seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then(|| text.parse::<f64>().ok())
+            .flatten();
+        let duration = match bare {
+            Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            None => humantime::parse_duration(text).ok(),
+        };
+        duration
+            .filter(|duration| *duration <= DURATION_MAX)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no duration, expected {DURATION}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(DURATION)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Span, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Span, E> {
+                seconds.to_string().parse().map_err(E::custom)
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Span, E> {
+                seconds.to_string().parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// A duration that may be `off`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaybeSpan(pub(super) Option<Duration>);
+
+impl<'de> Deserialize<'de> for MaybeSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = ::config::Value::deserialize(deserializer)?;
+        if matches!(&value.kind, ::config::ValueKind::String(text) if text == "off") {
+            return Ok(Self(None));
+        }
+        let Span(duration) =
+            Span::deserialize(value).map_err(|error| D::Error::custom(format!("{error}, or `off`")))?;
+        Ok(Self(Some(duration)))
+    }
+}
+
+/// A number of things, at least one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count<T>(pub(super) T);
+
+/// What a [`Count`] may be held in.
+pub(super) trait Number: Sized {
+    fn from_count(count: u64) -> Option<Self>;
+}
+
+impl Number for u32 {
+    fn from_count(count: u64) -> Option<Self> {
+        Self::try_from(count)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .map(NonZeroU32::get)
+    }
+}
+
+impl Number for usize {
+    fn from_count(count: u64) -> Option<Self> {
+        Self::try_from(count)
+            .ok()
+            .and_then(NonZeroUsize::new)
+            .map(NonZeroUsize::get)
+    }
+}
+
+impl<'de, T: Number> Deserialize<'de> for Count<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form<T>(PhantomData<T>);
+        impl<T: Number> Visitor<'_> for Form<T> {
+            type Value = Count<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of at least 1")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Count<T>, E> {
+                u64::try_from(number)
+                    .ok()
+                    .and_then(T::from_count)
+                    .map(Count)
+                    .ok_or_else(|| {
+                        E::custom(format!(
+                            "{number} is out of range, expected a whole number of at least 1"
+                        ))
+                    })
+            }
+        }
+        deserializer.deserialize_any(Form(PhantomData))
+    }
+}
+
+/// Several texts: an array, or one string with commas.
+#[derive(Clone, Debug)]
+pub(super) struct List(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of strings, or one string with commas")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<List, E> {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Ok(List(parts.map(str::to_owned).collect()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<List, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Parsed(text)) = values.next_element::<Parsed<String>>()? {
+                    list.push(text);
+                }
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Keys of metadata that travel on.
+#[derive(Clone, Debug)]
+pub(super) struct Keys(pub(super) Propagation);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let List(keys) = List::deserialize(deserializer)?;
+        Propagation::new(keys.iter().map(String::as_str))
+            .map(Self)
+            .map_err(D::Error::custom)
+    }
+}
+
+/// Pairs: a table of strings. A variable's `k=v,…` becomes one by [`pairs`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pairs(pub(super) BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Pairs, A::Error> {
+                let mut map = BTreeMap::new();
+                while let Some((key, Parsed(value))) = pairs.next_entry::<String, Parsed<String>>()? {
+                    map.insert(key, value);
+                }
+                Ok(Pairs(map))
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Reads `k=v,k=v`; a value may have `=` and no comma.
+pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok((key.trim().to_owned(), value.trim().to_owned()))
+            }
+            _ => Err(format!(
+                "{pair:?} is no pair, expected key=value, separated by commas"
+            )),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, ms) in [
+            ("30s", 30_000),
+            ("30", 30_000),
+            ("0.5", 500),
+            ("0", 0),
+            ("1m 30s", 90_000),
+            ("500ms", 500),
+            ("365d", 365 * 24 * 60 * 60 * 1_000),
+        ] {
+            let Span(duration) = text.parse().unwrap();
+            assert_eq!(duration, Duration::from_millis(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_says_what_is_expected() {
+        for text in [
+            "",
+            "abc",
+            "-1",
+            "-1s",
+            "1e400",
+            "inf",
+            "NaN",
+            "30 parsecs",
+            "366d",
+            "1e10",
+            "+5",
+        ] {
+            let error = text.parse::<Span>().unwrap_err();
+            assert!(
+                error.contains("expected a duration such as `30s`"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn pairs_are_split_at_the_first_equals_sign() {
+        let read = pairs(" zone = a , url=http://x?y=z,empty=,").unwrap();
+        let expected = [("zone", "a"), ("url", "http://x?y=z"), ("empty", "")];
+        assert_eq!(
+            read,
+            expected
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        );
+        for text in ["zone", "=a", "a=b,c"] {
+            assert!(pairs(text).unwrap_err().contains("expected key=value"), "{text}");
+        }
+    }
+}
