@@ -12,11 +12,16 @@ use crate::Error;
 const HOST_LENGTH_MAX: usize = 253;
 /// The longest label of a host name (RFC 1035 §2.3.4).
 const LABEL_LENGTH_MAX: usize = 63;
+/// The longest piece of a refused address in an error, in characters.
+const SHOWN_LENGTH_MAX: usize = 100;
 
 /// Where a node can be called: a host and a port.
 ///
 /// Parsing is the only way in from text, and refuses what cannot be called: port 0 or above 65535, unspecified,
-/// multicast and broadcast addresses, IPv6 zones, IPv6 without brackets, URLs, paths, spaces and control characters.
+/// multicast, broadcast and IPv6 link-local addresses, IPv6 zones, IPv6 without brackets, numbers that resolvers would
+/// read as an address of their own choice (`10.1`, `0x7f.1`, `010.0.0.1`), URLs, paths, spaces and control characters,
+/// and host names that are not ASCII or end in a dot. What it takes has one form: host names are in lower case, and
+/// IPv4 mapped into IPv6 is IPv4.
 ///
 /// ```
 /// use micro_registry::Address;
@@ -177,15 +182,25 @@ fn parse_host(text: &str) -> Result<Host, &'static str> {
             .map_err(|_| "has a bad IPv6 address (zones are not allowed)")
             .and_then(ipv6);
     }
-    // What looks like a dotted number must be one: resolvers read `10.1` and `0x7f.1` as addresses of their own choice.
-    let last_label = text.rsplit('.').next().unwrap_or(text);
-    if last_label.starts_with(|c: char| c.is_ascii_digit()) {
+    // What ends in a number must be an address: resolvers read `10.1` and `0x7f.1` as addresses of their own choice.
+    // A name such as `3f2a9bc1d2e3`, as containers have it, is a name.
+    let last_label = text.rsplit_once('.').map_or(text, |(_, last)| last);
+    if is_number(last_label) {
         return text
             .parse::<Ipv4Addr>()
             .map_err(|_| "has a bad IPv4 address")
             .and_then(ipv4);
     }
     name(text)
+}
+
+/// Whether resolvers read `label` as a number: decimal, octal or hexadecimal.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit()),
+    }
 }
 
 fn ipv4(ip: Ipv4Addr) -> Result<Host, &'static str> {
@@ -210,6 +225,9 @@ fn ipv6(ip: Ipv6Addr) -> Result<Host, &'static str> {
     }
     if ip.is_multicast() {
         return Err("is a multicast address");
+    }
+    if ip.is_unicast_link_local() {
+        return Err("is an IPv6 link-local address, which cannot be called without a zone");
     }
     Ok(Host::Ip(ip.into()))
 }
@@ -238,6 +256,22 @@ fn name(text: &str) -> Result<Host, &'static str> {
 }
 
 fn refuse(text: &str, reason: &str) -> Error {
-    let shown: String = text.chars().take(100).collect();
+    let shown = shown(text);
     Error::invalid(format!("address {shown:?} {reason}"))
+}
+
+/// As much of a refused address as a log may have: not what stands before `@` or after `?`, where URLs carry secrets.
+fn shown(text: &str) -> String {
+    let (text, tail) = match text.find(['?', '#']) {
+        Some(at) => (&text[..at], "…"),
+        None => (text, ""),
+    };
+    let (head, text) = match text.rfind('@') {
+        Some(at) => ("…", &text[at..]),
+        None => ("", text),
+    };
+    let mut characters = text.chars();
+    let start: String = characters.by_ref().take(SHOWN_LENGTH_MAX).collect();
+    let tail = if characters.next().is_some() { "…" } else { tail };
+    format!("{head}{start}{tail}")
 }

@@ -1,7 +1,7 @@
 //! The registry inside one process: for tests, and for a service that only its own client calls.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -13,6 +13,9 @@ use tokio::{
 };
 
 use crate::{Error, ErrorKind, Node, Registry, Result, ServiceName, Snapshot, Watcher};
+
+/// The longest ttl, about as long as tokio's clock reaches: 30 years.
+const TTL_MAX: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A registry in this process's memory: whoever holds it sees what others who hold it registered.
 ///
@@ -33,12 +36,16 @@ use crate::{Error, ErrorKind, Node, Registry, Result, ServiceName, Snapshot, Wat
 /// ```
 #[derive(Debug, Default)]
 pub struct Memory {
-    entries: Arc<Mutex<BTreeMap<(ServiceName, String), Entry>>>,
+    shelf: Arc<Mutex<Shelf>>,
     /// Counts the changes, so that watchers look again.
     changes: watch::Sender<u64>,
 }
 
-type Entries = BTreeMap<(ServiceName, String), Entry>;
+/// The nodes by service and id.
+#[derive(Debug, Default)]
+struct Shelf {
+    services: BTreeMap<ServiceName, BTreeMap<String, Entry>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -46,74 +53,41 @@ struct Entry {
     expires: Instant,
 }
 
-impl Memory {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        lock(&self.entries)
-    }
-}
-
 #[async_trait]
 impl Registry for Memory {
     async fn register(&self, node: &Node, ttl: Duration) -> Result<()> {
-        let key = (node.service().clone(), node.id().to_owned());
-        let entry = Entry {
-            node: Arc::new(node.clone()),
-            expires: Instant::now() + ttl,
-        };
-        {
-            let mut entries = self.entries();
-            let held = entries.get(&key).filter(|held| held.expires > Instant::now());
-            if held.is_some_and(|held| held.node.boot() != node.boot()) {
-                let message = format!(
-                    "node id `{}` of `{}` is held by another boot",
-                    node.id(),
-                    node.service()
-                );
-                return Err(Error::new(ErrorKind::Conflict, message));
-            }
-            entries.insert(key, entry);
+        let changed = lock(&self.shelf).put(node, expiry(ttl))?;
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
         }
-        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
     async fn deregister(&self, node: &Node) -> Result<()> {
-        let key = (node.service().clone(), node.id().to_owned());
-        {
-            let mut entries = self.entries();
-            // What another boot registered under this id is not ours to take away.
-            if entries
-                .get(&key)
-                .is_none_or(|held| held.node.boot() != node.boot())
-            {
-                return Ok(());
-            }
-            entries.remove(&key);
+        let changed = lock(&self.shelf).take(node);
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
         }
-        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
     async fn get_service(&self, service: &str) -> Result<Snapshot> {
         let service = service.parse()?;
-        Ok(look(&mut self.entries(), &service).0)
+        Ok(lock(&self.shelf).look(&service).0)
     }
 
     async fn list_services(&self) -> Result<Vec<String>> {
-        let mut entries = self.entries();
-        expire(&mut entries);
-        let names: BTreeSet<_> = entries.keys().map(|(service, _)| service.to_string()).collect();
-        Ok(names.into_iter().collect())
+        Ok(lock(&self.shelf).names())
     }
 
     async fn watch(&self, service: &str) -> Result<Watcher> {
         let service: ServiceName = service.parse()?;
-        let entries = Arc::clone(&self.entries);
+        let shelf = Arc::clone(&self.shelf);
         let mut changes = self.changes.subscribe();
         Ok(Watcher::spawn(|sender| async move {
             loop {
                 changes.borrow_and_update();
-                let (snapshot, expires) = look(&mut lock(&entries), &service);
+                let (snapshot, expires) = lock(&shelf).look(&service);
                 sender.send(snapshot);
                 let expiry = async {
                     match expires {
@@ -123,7 +97,8 @@ impl Registry for Memory {
                 };
                 tokio::select! {
                     changed = changes.changed() => changed.map_err(|_| {
-                        Error::new(ErrorKind::Unavailable, "the memory registry was dropped")
+                        let message = format!("watch `{service}`: the memory registry was dropped");
+                        Error::new(ErrorKind::Unavailable, message)
                     })?,
                     () = expiry => {}
                 }
@@ -136,26 +111,72 @@ impl Registry for Memory {
     }
 }
 
-fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
-    entries.lock().expect("no panic while the entries are locked")
+impl Shelf {
+    /// Stores `node`, and answers whether a watcher has to look: not for a renewal that only lives longer.
+    fn put(&mut self, node: &Node, expires: Instant) -> Result<bool> {
+        let now = Instant::now();
+        let nodes = self.services.entry(node.service().clone()).or_default();
+        let held = nodes.get_mut(node.id()).filter(|held| held.expires > now);
+        let Some(held) = held else {
+            let node = Arc::new(node.clone());
+            nodes.insert(node.id().to_owned(), Entry { node, expires });
+            return Ok(true);
+        };
+        if held.node.boot() != node.boot() {
+            let (id, service) = (node.id(), node.service());
+            let message = format!("register node `{id}` of `{service}`: another boot holds the id");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let changed = *held.node != *node;
+        if changed {
+            held.node = Arc::new(node.clone());
+        }
+        let sooner = expires < held.expires;
+        held.expires = expires;
+        Ok(changed || sooner)
+    }
+
+    /// Takes `node` away, unless another boot holds its id, and answers whether it was there.
+    fn take(&mut self, node: &Node) -> bool {
+        let Some(nodes) = self.services.get_mut(node.service()) else {
+            return false;
+        };
+        let is_ours = nodes
+            .get(node.id())
+            .is_some_and(|held| held.node.boot() == node.boot());
+        is_ours && nodes.remove(node.id()).is_some()
+    }
+
+    /// The nodes of `service`, and when the first of them expires.
+    fn look(&mut self, service: &ServiceName) -> (Snapshot, Option<Instant>) {
+        let Some(nodes) = self.services.get_mut(service) else {
+            return (Snapshot::empty(), None);
+        };
+        expire(nodes);
+        let snapshot = Snapshot::new(nodes.values().map(|entry| Arc::clone(&entry.node)));
+        (snapshot, nodes.values().map(|entry| entry.expires).min())
+    }
+
+    fn names(&mut self) -> Vec<String> {
+        self.services.retain(|_, nodes| {
+            expire(nodes);
+            !nodes.is_empty()
+        });
+        self.services.keys().map(ToString::to_string).collect()
+    }
 }
 
-/// The nodes of `service`, and when the first of them expires.
-fn look(entries: &mut Entries, service: &ServiceName) -> (Snapshot, Option<Instant>) {
-    expire(entries);
-    let of_service = || {
-        entries
-            .iter()
-            .filter(|((name, _), _)| name == service)
-            .map(|(_, entry)| entry)
-    };
-    let snapshot = Snapshot::new(of_service().map(|entry| Arc::clone(&entry.node)));
-    (snapshot, of_service().map(|entry| entry.expires).min())
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    shelf.lock().expect("no panic while the nodes are locked")
 }
 
-fn expire(entries: &mut Entries) {
+fn expire(nodes: &mut BTreeMap<String, Entry>) {
     let now = Instant::now();
-    entries.retain(|_, entry| entry.expires > now);
+    nodes.retain(|_, entry| entry.expires > now);
+}
+
+fn expiry(ttl: Duration) -> Instant {
+    Instant::now() + ttl.min(TTL_MAX)
 }
 
 #[cfg(test)]
@@ -202,6 +223,36 @@ mod tests {
             registry.get_service("greeter").await.unwrap().nodes()[0].boot(),
             "2"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_moves_the_end_in_both_directions() {
+        let registry = Memory::default();
+        registry.register(&node("a", "1"), TTL).await.unwrap();
+        let mut watcher = registry.watch("greeter").await.unwrap();
+        assert_eq!(watcher.next().await.unwrap().unwrap().len(), 1);
+        let started = Instant::now();
+        registry.register(&node("a", "1"), TTL * 3).await.unwrap();
+        registry.register(&node("a", "1"), TTL / 3).await.unwrap();
+        assert!(watcher.next().await.unwrap().unwrap().is_empty());
+        assert!(started.elapsed() < TTL, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn no_ttl_is_too_long() {
+        let registry = Memory::default();
+        registry.register(&node("a", "1"), Duration::MAX).await.unwrap();
+        assert_eq!(registry.get_service("greeter").await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_changes_nothing_wakes_no_watcher() {
+        let registry = Memory::default();
+        registry.register(&node("a", "1"), TTL).await.unwrap();
+        let changes = registry.changes.subscribe();
+        registry.register(&node("a", "1"), TTL).await.unwrap();
+        registry.deregister(&node("b", "1")).await.unwrap();
+        assert!(!changes.has_changed().unwrap());
     }
 
     #[tokio::test]

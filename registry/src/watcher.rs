@@ -7,16 +7,31 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Error, Result, Snapshot};
+use crate::{Error, ErrorKind, Result, Snapshot};
 
 /// Follows one service: the present snapshot first, then one per change; ends after its first error.
 ///
 /// Snapshots that nobody has read yet are replaced by newer ones, so a slow reader costs no memory and sees the
 /// latest. Dropping the watcher stops the task that feeds it.
+///
+/// ```
+/// use micro_registry::{Error, ErrorKind, Snapshot, Watcher};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut watcher = Watcher::spawn(|sender| async move {
+///     sender.send(Snapshot::empty()); // What the backend has now, and then after each change.
+///     Err(Error::new(ErrorKind::Unavailable, "follow `greeter`"))
+/// });
+/// assert!(watcher.next().await.unwrap().unwrap().is_empty());
+/// assert_eq!(watcher.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+/// assert!(watcher.next().await.is_none());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Watcher {
     snapshots: watch::Receiver<Option<Snapshot>>,
-    failure: Option<oneshot::Receiver<Error>>,
+    end: Option<oneshot::Receiver<Result<()>>>,
     follower: JoinHandle<()>,
 }
 
@@ -28,7 +43,9 @@ pub struct WatchSender {
 
 impl Watcher {
     /// Runs `follow` on the current runtime; what it sends is what the watcher yields, and the error it returns is the
-    /// watcher's last word. It is stopped when the watcher is dropped.
+    /// watcher's last word. It is stopped when the watcher is dropped. A follower returns `Ok` only when nobody
+    /// [listens](WatchSender::closed) any more; one that panics, or whose runtime ends, is
+    /// [`ErrorKind::Unavailable`].
     ///
     /// # Panics
     ///
@@ -39,17 +56,15 @@ impl Watcher {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let (snapshots, receiver) = watch::channel(None);
-        let (fail, failure) = oneshot::channel();
+        let (ended, end) = oneshot::channel();
         let following = follow(WatchSender { snapshots });
         let follower = tokio::spawn(async move {
-            if let Err(error) = following.await {
-                // Nobody left to tell: the watcher was dropped.
-                let _ = fail.send(error);
-            }
+            // Fails when nobody is left to tell: the watcher was dropped.
+            let _ = ended.send(following.await);
         });
         Self {
             snapshots: receiver,
-            failure: Some(failure),
+            end: Some(end),
             follower,
         }
     }
@@ -62,14 +77,15 @@ impl Watcher {
     ///
     /// What ended the watch; after it only `None` comes. Whoever still cares watches again.
     pub async fn next(&mut self) -> Option<Result<Snapshot>> {
-        self.failure.as_ref()?;
+        self.end.as_ref()?;
         // Fails once the backend's end is gone, and only after the last snapshot was seen.
         if self.snapshots.changed().await.is_ok() {
             return self.snapshots.borrow_and_update().clone().map(Ok);
         }
-        let error = self.failure.as_mut()?.await;
-        self.failure = None;
-        error.ok().map(Err)
+        let end = self.end.as_mut()?.await;
+        self.end = None;
+        let gone = |_| Error::new(ErrorKind::Unavailable, "follow a service: the follower is gone");
+        end.map_err(gone).flatten().err().map(Err)
     }
 }
 
@@ -99,8 +115,11 @@ impl WatchSender {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time;
+
     use super::*;
-    use crate::ErrorKind;
 
     #[tokio::test]
     async fn the_last_snapshot_comes_before_the_error_and_nothing_after_it() {
@@ -114,6 +133,35 @@ mod tests {
             ErrorKind::Unavailable
         );
         assert!(watcher.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_panics_is_an_error_and_not_a_silent_end() {
+        let mut watcher = Watcher::spawn(|sender| async move {
+            sender.send(Snapshot::empty());
+            panic!("a follower that panics, in a test")
+        });
+        assert!(watcher.next().await.unwrap().is_ok());
+        assert_eq!(
+            watcher.next().await.unwrap().unwrap_err().kind(),
+            ErrorKind::Unavailable
+        );
+        assert!(watcher.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_snapshot_can_be_cut_short_without_losing_one() {
+        let (go, mut gone) = watch::channel(());
+        let mut watcher = Watcher::spawn(|sender| async move {
+            gone.changed().await.ok();
+            sender.send(Snapshot::empty());
+            sender.closed().await;
+            Ok(())
+        });
+        let cut = time::timeout(Duration::ZERO, watcher.next()).await;
+        assert!(cut.is_err());
+        go.send(()).unwrap();
+        assert!(watcher.next().await.unwrap().unwrap().is_empty());
     }
 
     #[tokio::test]
