@@ -1,0 +1,40 @@
+//! `cargo xtask test`: everything together first, then what a workspace build hides.
+
+use crate::{
+    Result,
+    cargo::{Step, cargo, target_folder},
+};
+
+/// A `protoc` that is not there: whoever asks for it fails.
+const NO_PROTOC: &str = "/nonexistent/protoc";
+
+/// Runs every test. What needs a real registry gets it started here, ahead of the first step.
+pub(crate) fn run() -> Result<()> {
+    // The plain build of a newcomer, which needs Rust alone; whole-system tests run the programs it makes.
+    cargo("build").env("PROTOC", NO_PROTOC).run()?;
+    cargo("test --workspace --all-features --no-fail-fast").run()?;
+    cargo("test --package micro-registry --no-fail-fast").run()?;
+    cargo("test --package micro-rs --no-default-features --no-fail-fast").run()?;
+    command_without_a_backend()
+}
+
+/// A command built without a backend says which feature brings it.
+///
+/// It is built in a target folder of its own: beside the others it would have their features, and its name.
+fn command_without_a_backend() -> Result<()> {
+    let folder = target_folder().join("alone");
+    cargo("build --package micro-cli --no-default-features")
+        .env("CARGO_TARGET_DIR", &folder)
+        .run()?;
+    let program = folder.join("debug").join("micro");
+    let (succeeded, message) = Step::new(
+        program,
+        "micro --registry mdns services",
+        ["--registry", "mdns", "services"],
+    )
+    .outcome()?;
+    if succeeded || !message.contains("feature") || !message.contains("mdns") {
+        return Err(format!("a command without mDNS does not say how to get it: {message:?}").into());
+    }
+    Ok(())
+}

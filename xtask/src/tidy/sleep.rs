@@ -1,0 +1,62 @@
+//! A test does not sleep: it stops time, waits for an event, or polls with a bound.
+
+use super::source::Source;
+use crate::finding::Finding;
+
+/// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
+const POLLS: [(&str, &str, &str); 0] = [];
+
+pub(super) fn check(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in ["sleep", "sleep_until"] {
+        for (index, token) in source.find(name) {
+            let called = source.word(index + 1) == "(";
+            // Under stopped time tokio's sleep takes none; the thread's always does.
+            let stopped = token.around.paused && !of_the_thread(source, index);
+            if called && token.around.test && !stopped && !polls(source, token.around.function.as_deref()) {
+                let message = "sleeps: stop time with `start_paused`, wait for an event, or poll with a bound \
+                               in a function listed in xtask/src/tidy/sleep.rs";
+                findings.push(Finding::at(&source.path, token.line, message));
+            }
+        }
+    }
+    findings
+}
+
+fn of_the_thread(source: &Source, index: usize) -> bool {
+    index >= 3 && source.word(index - 3) == "thread"
+}
+
+fn polls(source: &Source, function: Option<&str>) -> bool {
+    POLLS
+        .iter()
+        .any(|(path, name, _)| *path == source.path && Some(*name) == function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{in_library, in_test},
+        *,
+    };
+
+    #[test]
+    fn a_test_that_sleeps_is_found() {
+        for text in [
+            "#[tokio::test] async fn a() { tokio::time::sleep(B).await }",
+            "#[test] fn a() { std::thread::sleep(B) }",
+            "#[tokio::test(start_paused = true)] async fn a() { thread::sleep(B) }",
+            "async fn a() { sleep_until(b).await }",
+        ] {
+            assert_eq!(in_test(check, "a/tests/b.rs", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn stopped_time_and_code_that_waits_for_its_living_may_sleep() {
+        let paused = "#[tokio::test(start_paused = true)] async fn a() { time::sleep(B).await }";
+        assert_eq!(in_test(check, "a/tests/b.rs", paused).len(), 0);
+        let backoff = "async fn a() { time::sleep(B).await }";
+        assert_eq!(in_library(check, "a/src/b.rs", backoff).len(), 0);
+    }
+}
