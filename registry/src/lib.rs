@@ -14,6 +14,7 @@ mod method;
 mod name;
 mod node;
 mod registry;
+mod skipped;
 mod snapshot;
 mod watcher;
 
@@ -25,5 +26,6 @@ pub use method::{Idempotency, Method};
 pub use name::ServiceName;
 pub use node::{BOOT_KEY, Node, NodeBuilder};
 pub use registry::Registry;
+pub use skipped::SkippedRecords;
 pub use snapshot::Snapshot;
 pub use watcher::{WatchSender, Watcher};
