@@ -57,6 +57,10 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
             let Some(known) = part_of_member(workspace, &dependency.name) else {
                 continue;
             };
+            // A package's own tests may turn a feature of it on by naming it.
+            if dependency.name == package.name {
+                continue;
+            }
             findings.extend(refusal(part, known, dependency).map(|why| Finding::new(folder.clone(), why)));
         }
         if part == Part::Registry {
@@ -220,6 +224,11 @@ mod tests {
             };
             assert_eq!(findings("micro-registry", &dependency).len(), 1, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_package_may_name_itself() {
+        assert_eq!(findings("micro-registry", &optional("micro-registry")), []);
     }
 
     #[test]

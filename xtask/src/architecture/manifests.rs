@@ -34,8 +34,9 @@ fn shortcomings(workspace: &Workspace, package: &Package) -> Vec<String> {
             messages.push("is published and has no description".to_owned());
         }
         messages.extend(package.dependencies.iter().filter_map(|dependency| {
-            let without_version = dependency.req == "*";
-            without_version.then(|| {
+            // Cargo leaves those of the tests out of what it publishes.
+            let published = dependency.kind.as_deref() != Some("dev");
+            (published && dependency.req == "*").then(|| {
                 format!(
                     "is published and depends on `{}` without a version",
                     dependency.name
@@ -138,6 +139,9 @@ mod tests {
             findings(package.clone()),
             ["registry: is published and depends on `micro-build` without a version"]
         );
+        let mut of_tests = package.clone();
+        of_tests.dependencies[0].kind = Some("dev".to_owned());
+        assert_eq!(findings(of_tests), [""; 0]);
         let publish = Some(Vec::new());
         assert_eq!(findings(Package { publish, ..package }), [""; 0]);
     }
