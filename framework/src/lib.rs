@@ -6,6 +6,7 @@ mod client;
 pub mod config;
 mod context;
 mod control;
+mod descriptors;
 mod error;
 mod server;
 mod service;
@@ -18,6 +19,7 @@ pub use micro_registry as registry;
 pub use prost;
 /// The messages of `google/protobuf/*.proto`, such as `Timestamp`.
 pub use prost_types;
+pub use server::Listener;
 
 /// What generated code needs and nobody else.
 #[doc(hidden)]

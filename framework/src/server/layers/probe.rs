@@ -1,0 +1,210 @@
+//! Answers `/health` and `/ready` over plain HTTP, and says so to whatever else is not gRPC over HTTP/2.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::server::Health;
+
+/// Makes [`Probe`].
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeLayer {
+    health: Health,
+}
+
+impl ProbeLayer {
+    /// Answers by `health`.
+    pub(crate) fn new(health: Health) -> Self {
+        Self { health }
+    }
+}
+
+impl<S> Layer<S> for ProbeLayer {
+    type Service = Probe<S>;
+
+    fn layer(&self, inner: S) -> Probe<S> {
+        Probe {
+            inner,
+            health: self.health.clone(),
+        }
+    }
+}
+
+/// The service that [`ProbeLayer`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe<S> {
+    inner: S,
+    health: Health,
+}
+
+impl<S> Probe<S> {
+    /// The answer to a request that is not for a handler.
+    fn answer<R>(&self, request: &Request<R>) -> Option<Answer> {
+        let answer = match request.uri().path() {
+            // Liveness: this process answers, and that is all that restarting it could mend.
+            "/health" => Answer::new(StatusCode::OK, "ok\n"),
+            "/ready" if self.health.is_ready() => Answer::new(StatusCode::OK, "ready\n"),
+            "/ready" => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ if request.version() == Version::HTTP_2 => return None,
+            _ if is_grpc(request.headers()) => Answer::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "gRPC needs HTTP/2 (with prior knowledge, as this port has no TLS)\n",
+            ),
+            _ => Answer::new(
+                StatusCode::NOT_FOUND,
+                "not found; over HTTP/1.1 there are /health and /ready\n",
+            ),
+        };
+        Some(answer.to(request.method()))
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A few words of plain text.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    status: StatusCode,
+    text: &'static str,
+    with_body: bool,
+}
+
+impl Answer {
+    fn new(status: StatusCode, text: &'static str) -> Self {
+        Self {
+            status,
+            text,
+            with_body: true,
+        }
+    }
+
+    /// The same, as `method` wants it.
+    fn to(mut self, method: &Method) -> Self {
+        self.with_body = *method != Method::HEAD;
+        if *method == Method::GET || *method == Method::HEAD || !self.status.is_success() {
+            return self;
+        }
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+    }
+
+    fn into_response<B>(self) -> Response<ProbeBody<B>> {
+        let text = Bytes::from_static(self.text.as_bytes());
+        let length = HeaderValue::from(text.len());
+        let mut response = Response::new(ProbeBody::Text {
+            text: self.with_body.then_some(text),
+        });
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        headers.insert(header::CONTENT_LENGTH, length);
+        // A state of this moment: nobody in between may keep it.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+impl<S, R, B> Service<Request<R>> for Probe<S>
+where
+    S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<ProbeBody<B>>;
+    type Error = Infallible;
+    type Future = ProbeFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        match self.answer(&request) {
+            Some(answer) => ProbeFuture::Answered { answer },
+            None => ProbeFuture::Passed {
+                inner: self.inner.call(request),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer to a probe, or that of a handler.
+    #[project = ProjectedFuture]
+    pub(crate) enum ProbeFuture<F> {
+        Answered { answer: Answer },
+        Passed { #[pin] inner: F },
+    }
+}
+
+impl<F, B> Future for ProbeFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<ProbeBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ProjectedFuture::Answered { answer } => Poll::Ready(Ok(answer.into_response())),
+            ProjectedFuture::Passed { inner } => {
+                let Ok(response) = ready!(inner.poll(cx));
+                Poll::Ready(Ok(response.map(|inner| ProbeBody::Passed { inner })))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A few words, or the body of a handler's answer.
+    #[project = ProjectedBody]
+    pub(crate) enum ProbeBody<B> {
+        Text { text: Option<Bytes> },
+        Passed { #[pin] inner: B },
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ProbeBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            ProjectedBody::Text { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            ProjectedBody::Passed { inner } => inner.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text { text } => text.is_none(),
+            Self::Passed { inner } => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Passed { inner } => inner.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The limits and waits of the server, each with a name and a default.
+
+use tokio::time::Duration;
+
+use crate::{Error, Result, context::Propagation};
+
+/// What tonic itself allows for a message; the generated type can raise it, these settings cannot.
+pub(crate) const MESSAGE_SIZE_OF_TONIC: usize = 4 * 1024 * 1024;
+
+/// How a server behaves; what configuration does not set stays at its default.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Calls in flight on one connection. Default: 200.
+    pub(crate) streams_max: u32,
+    /// Connections at a time; one more is closed at once, so that its caller goes elsewhere. Default: 10,000.
+    pub(crate) connections_max: usize,
+    /// How long a connection may take to say what it is: until its first request's headers, or, for an HTTP/2 client
+    /// that connects ahead of its calls, its settings. Default: 5 s.
+    pub(crate) handshake_timeout: Duration,
+    /// Bytes of the headers of one request. Default: 16 KiB.
+    pub(crate) header_size_max: u32,
+    /// Bytes of one request message as sent, so compressed. It can only lower what tonic allows, 4 MiB, which is also
+    /// the default; the generated type raises that by `max_decoding_message_size`.
+    pub(crate) message_size_max: usize,
+    /// After how long, give or take a tenth, a connection is asked to go, so that callers behind one address spread
+    /// anew. Its calls finish. Default: 1 h; `None`: never.
+    pub(crate) connection_age_max: Option<Duration>,
+    /// How often a connection is asked whether its peer lives. Default: 30 s; `None`: never.
+    pub(crate) keepalive_interval: Option<Duration>,
+    /// How long that answer may take. Default: 10 s.
+    pub(crate) keepalive_timeout: Duration,
+    /// Streams that a peer opened and reset before the server got to them; more, and the connection ends
+    /// (CVE-2023-44487). Default: 20.
+    pub(crate) pending_resets_max: usize,
+    /// Streams of a connection that the server had to reset for a fault of the peer; more, and the connection ends.
+    /// Default: 1,024.
+    pub(crate) local_resets_max: usize,
+    /// The longest pause after an accept error, such as too many open files. Default: 500 ms.
+    pub(crate) accept_backoff_max: Duration,
+    /// Which metadata of a call travels on to the calls made on its behalf.
+    pub(crate) propagation: Propagation,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            streams_max: 200,
+            connections_max: 10_000,
+            handshake_timeout: Duration::from_secs(5),
+            header_size_max: 16 * 1024,
+            message_size_max: MESSAGE_SIZE_OF_TONIC,
+            connection_age_max: Some(Duration::from_secs(3600)),
+            keepalive_interval: Some(Duration::from_secs(30)),
+            keepalive_timeout: Duration::from_secs(10),
+            pending_resets_max: 20,
+            local_resets_max: 1024,
+            accept_backoff_max: Duration::from_millis(500),
+            propagation: Propagation::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what no server can work with.
+    pub(super) fn checked(self) -> Result<Self> {
+        let zero = [
+            ("streams_max", self.streams_max == 0),
+            ("connections_max", self.connections_max == 0),
+            ("header_size_max", self.header_size_max == 0),
+            ("message_size_max", self.message_size_max == 0),
+            ("handshake_timeout", self.handshake_timeout.is_zero()),
+            (
+                "connection_age_max",
+                self.connection_age_max == Some(Duration::ZERO),
+            ),
+            (
+                "keepalive_interval",
+                self.keepalive_interval == Some(Duration::ZERO),
+            ),
+            ("keepalive_timeout", self.keepalive_timeout.is_zero()),
+        ];
+        match zero.iter().find(|(_, is_zero)| *is_zero) {
+            Some((name, _)) => Err(Error::config(format!(
+                "`{name}` of the server is 0; it must be more"
+            ))),
+            None => Ok(self),
+        }
+    }
+
+    /// The limit of a message, if it is lower than tonic's.
+    pub(super) fn message_size_lowered(&self) -> Option<usize> {
+        (self.message_size_max < MESSAGE_SIZE_OF_TONIC).then_some(self.message_size_max)
+    }
+}

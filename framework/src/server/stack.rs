@@ -1,0 +1,37 @@
+//! What a request passes on its way to a handler, in that order.
+
+use micro_registry::ServiceName;
+use tower::ServiceBuilder;
+
+use super::{
+    Health, Settings,
+    layers::{
+        call::{Call, CallLayer},
+        catch_panic::{CatchPanic, CatchPanicLayer},
+        handlers::Handlers,
+        message_size::{MessageSize, MessageSizeLayer},
+        probe::{Probe, ProbeLayer},
+        refuse::{Refuse, RefuseLayer},
+    },
+};
+
+/// All layers around the handlers.
+pub(super) type Stack = Probe<Refuse<CatchPanic<Call<MessageSize<Handlers>>>>>;
+
+/// Puts the layers around the handlers.
+pub(super) fn stack(name: ServiceName, settings: &Settings, health: Health, handlers: Handlers) -> Stack {
+    ServiceBuilder::new()
+        // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer.
+        .layer(ProbeLayer::new(health))
+        // Before all that costs something or counts: the call is not for this service, its caller goes elsewhere.
+        // From here it also sees every answer, so nothing further in can claim to have refused.
+        .layer(RefuseLayer::new(name))
+        // Around all that runs code of the user's: what it catches is an answer to everybody outside.
+        .layer(CatchPanicLayer)
+        // The caller's deadline counts all waiting further in. The user's layers and handlers run in its context.
+        .layer(CallLayer::new(settings.propagation.clone()))
+        // Before the user's layers: a message that is too large is kept by nobody.
+        .layer(MessageSizeLayer::new(settings.message_size_lowered()))
+        // The user's own layers, if any, then the routes.
+        .service(handlers)
+}
