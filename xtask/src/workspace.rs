@@ -65,14 +65,21 @@ impl Workspace {
     /// Asks cargo, with all features on.
     pub(crate) fn read() -> Result<Self> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--all-features"])
-            .current_dir(root())
-            .output()?;
-        if !output.status.success() {
-            return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        let rustc = answer(Command::new("rustc").arg("-vV"))?;
+        let rustc = String::from_utf8(rustc)?;
+        let platform = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+        let platform = platform.ok_or("rustc does not say for which platform it builds")?;
+        // For all platforms, cargo would need packages that a build on this one never downloads.
+        let arguments = [
+            "metadata",
+            "--format-version",
+            "1",
+            "--all-features",
+            "--filter-platform",
+            platform,
+        ];
+        let metadata = answer(Command::new(cargo).args(arguments).current_dir(root()))?;
+        Ok(serde_json::from_slice(&metadata)?)
     }
 
     /// The packages of this repository.
@@ -144,6 +151,17 @@ impl Workspace {
         }
         selections
     }
+}
+
+/// What a program writes to standard output.
+fn answer(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .output()
+        .map_err(|error| format!("start {command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(output.stdout)
 }
 
 impl Package {

@@ -31,7 +31,7 @@ const ONE_VERSION: [&str; 14] = [
     "tower-service",
 ];
 
-/// Forbidden packages and second versions, whichever feature or platform brings them.
+/// Forbidden packages and second versions, whichever feature brings them.
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in workspace
