@@ -88,11 +88,14 @@ pub trait Absent: Harness {
     async fn absent(&self) -> Arc<dyn Registry>;
 }
 
-/// A backend that can lose everything.
+/// A backend that can fail and lose everything.
 #[async_trait]
 pub trait Restart: Harness {
-    /// Stops the backend, wipes what it stored, and starts it at the same place; returns once it answers again.
-    async fn restart_empty(&self);
+    /// Stops the backend at once, without telling it; returns once nobody answers any more.
+    async fn stop(&self);
+
+    /// Wipes what the stopped backend stored, and starts it at the same place; returns once it answers again.
+    async fn start_empty(&self);
 }
 
 /// A backend into which other programs can write.

@@ -34,9 +34,11 @@
 
 pub mod clauses;
 mod harness;
+mod process;
 mod stage;
+mod step;
 mod suite;
 
 pub use harness::{Absent, Foreign, Harness, Methods, Restart};
-pub use stage::{Follower, Process, Stage};
+pub use stage::Stage;
 pub use suite::{cannot, run};

@@ -1,8 +1,13 @@
 //! The macro that makes a test of each clause, and what each test runs.
 
+use std::time::Duration;
+
 use tokio::time;
 
-use super::{Harness, Stage, stage::CLAUSE_TIMEOUT};
+use super::{Harness, Stage, step::Steps};
+
+/// How long one clause may take; each of its waits has a shorter bound and a better message.
+const CLAUSE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs one clause of the suite; called by what [`conformance!`](crate::conformance!) writes.
 ///
@@ -10,12 +15,16 @@ use super::{Harness, Stage, stage::CLAUSE_TIMEOUT};
 ///
 /// When the backend breaks the clause.
 pub fn run<H: Harness>(clause: &'static str, test: impl AsyncFnOnce(&Stage<H>)) {
+    let steps = Steps::new(clause);
+    let acts = async {
+        let stage = Stage::new(H::start().await, steps.clone());
+        test(&stage).await;
+    };
     H::runtime().block_on(async {
-        let stage = Stage::new(clause, H::start().await);
-        if time::timeout(CLAUSE_TIMEOUT, test(&stage)).await.is_err() {
-            panic!(
-                "{clause}: not over after {CLAUSE_TIMEOUT:?}; the last step was: {}",
-                stage.last_step()
+        if time::timeout(CLAUSE_TIMEOUT, acts).await.is_err() {
+            steps.fail(
+                &steps.last(),
+                format_args!("the clause was not over after {CLAUSE_TIMEOUT:?}"),
             );
         }
     });

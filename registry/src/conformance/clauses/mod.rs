@@ -5,6 +5,10 @@ mod listing;
 mod records;
 mod watching;
 
+use std::panic;
+
+use tokio::task::JoinSet;
+
 pub use faults::{
     a_backend_restarted_empty_has_the_node_after_the_next_renewal,
     a_backend_that_is_away_answers_unavailable_in_time, a_foreign_bad_record_hides_nothing,
@@ -25,3 +29,12 @@ pub use watching::{
     a_change_between_list_and_watch_is_not_lost, a_watcher_first_yields_what_is_there,
     changed_metadata_reaches_the_watcher, watchers_of_one_service_all_see_a_change,
 };
+
+/// Waits for all tasks; the first that panics ends the clause with its message.
+async fn join_all(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panicked) = ended {
+            panic::resume_unwind(panicked.into_panic());
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! What a node consists of survives the way it is stored.
 
+use std::slice;
+
 use crate::{
-    ErrorKind, Idempotency, Method, Node,
+    Idempotency, Method, Node,
     conformance::{
         Harness, Methods, Stage,
         stage::{built, node_of},
@@ -79,15 +81,13 @@ pub async fn methods_are_kept_or_left_out_as_a_whole<H: Harness>(stage: &Stage<H
             .node_builder("node-1")
             .methods([hello, put, greetings, chat]),
     );
-    let (announcer, other) = (stage.process().await, stage.process().await);
+    let (announcer, other) = stage.two_processes().await;
     announcer.register(&node).await;
     let expected = match stage.harness().methods() {
         Methods::Kept => node,
         Methods::LeftOut => node.without_methods(),
     };
-    other
-        .lists(stage.service(), &[expected], stage.change_within())
-        .await;
+    other.lists(stage.service(), &[expected]).await;
 }
 
 /// Service names of every allowed mark, of 63 characters, and that differ in one mark or in case only, all work.
@@ -95,16 +95,14 @@ pub async fn names_at_the_edge_of_the_grammar_work<H: Harness>(stage: &Stage<H>)
     let length = stage.service().as_str().len();
     let longest = "x".repeat(63 - length);
     let suffixes = [".a_b-c.9", "-a.b_c-9", "_A-B.C_9", "_a-b.c_9", &longest];
-    let (announcer, other) = (stage.process().await, stage.process().await);
+    let (announcer, other) = stage.two_processes().await;
     let nodes = suffixes.map(|suffix| built(node_of(&stage.service_with(suffix), "node-1")));
     for node in &nodes {
         announcer.register(node).await;
     }
     for node in &nodes {
-        other
-            .lists(node.service(), std::slice::from_ref(node), stage.change_within())
-            .await;
-        other.names(node.service(), true, stage.change_within()).await;
+        other.lists(node.service(), slice::from_ref(node)).await;
+        other.names(node.service()).await;
     }
 }
 
@@ -112,27 +110,19 @@ pub async fn names_at_the_edge_of_the_grammar_work<H: Harness>(stage: &Stage<H>)
 ///
 /// That nothing was sent shows where the backend is away: `a_backend_that_is_away_answers_unavailable_in_time`.
 pub async fn a_name_outside_the_grammar_is_refused<H: Harness>(stage: &Stage<H>) {
-    stage
-        .process()
-        .await
-        .refuses_bad_names(&BAD_NAMES, ErrorKind::InvalidArgument)
-        .await;
+    stage.process().await.refuses(&BAD_NAMES).await;
 }
 
 async fn survives<H: Harness>(stage: &Stage<H>, nodes: &[Node]) {
-    let (announcer, other) = (stage.process().await, stage.process().await);
+    let (announcer, other) = stage.two_processes().await;
     for node in nodes {
         announcer.register(node).await;
     }
-    other.lists(stage.service(), nodes, stage.change_within()).await;
-    other
-        .watch(stage.service())
-        .await
-        .yields(nodes, stage.change_within())
-        .await;
+    other.lists(stage.service(), nodes).await;
+    other.watch(stage.service()).await.yields(nodes).await;
     // What a backend stored under a name of its own making is found again by that name.
     for node in nodes {
         announcer.deregister(node).await;
     }
-    other.lists(stage.service(), &[], stage.change_within()).await;
+    other.lists(stage.service(), &[]).await;
 }
