@@ -1,6 +1,6 @@
 //! Borders inside a package, which cargo does not see.
 
-use super::source::Source;
+use super::source::{Source, Token};
 use crate::finding::Finding;
 
 /// A folder or file, a path that must not be named in it, and why; code that `except` holds may.
@@ -52,13 +52,28 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         if !source.path.starts_with(border.inside) || source.path == border.except {
             continue;
         }
-        let names = source.find(border.name).filter(|(_, token)| !token.around.test);
-        findings.extend(names.map(|(_, token)| {
+        let names = names(source, border.name).into_iter();
+        findings.extend(names.filter(|token| !token.around.test).map(|token| {
             let message = format!("names `{}`: {}", border.name, border.why);
             Finding::at(&source.path, token.line, message)
         }));
     }
     findings
+}
+
+/// Where `path` is named, also within `use crate::{…}`.
+fn names<'a>(source: &'a Source, path: &str) -> Vec<&'a Token> {
+    let mut names: Vec<_> = source.find(path).map(|(_, token)| token).collect();
+    if let Some(module) = path.strip_prefix("crate::") {
+        let groups = source
+            .find("crate::")
+            .filter(|(index, _)| source.word(index + 3) == "{");
+        names.extend(groups.flat_map(|(index, _)| {
+            let inside = source.inside(index + 3).iter();
+            inside.filter(|token| token.text == module)
+        }));
+    }
+    names
 }
 
 #[cfg(test)]
@@ -78,6 +93,11 @@ mod tests {
         assert_eq!(
             in_library(check, "framework/src/client/channel.rs", server).len(),
             1
+        );
+        let group = "use crate::{\n    Error,\n    client::Channel,\n};";
+        assert!(
+            in_library(check, "framework/src/server/accept.rs", group)[0]
+                .starts_with("framework/src/server/accept.rs:3:")
         );
         assert_eq!(in_library(check, "framework/src/service/run.rs", server).len(), 0);
         assert_eq!(in_test(check, "framework/src/client/channel.rs", server).len(), 0);

@@ -7,6 +7,7 @@ mod files;
 mod globals;
 mod layout;
 mod links;
+mod names;
 mod output;
 mod panics;
 mod sleep;
@@ -17,12 +18,13 @@ use self::{files::TextFile, source::Source};
 use crate::{Result, architecture, cargo::root, finding::Finding, workspace::Workspace};
 
 /// The rules for Rust files.
-const SOURCE_RULES: [fn(&Source) -> Vec<Finding>; 8] = [
+const SOURCE_RULES: [fn(&Source) -> Vec<Finding>; 9] = [
     attributes::check,
     borders::check,
     environment::check,
     globals::check,
     layout::check,
+    names::check,
     output::check,
     panics::check,
     sleep::check,
