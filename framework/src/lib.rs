@@ -8,10 +8,14 @@ mod context;
 mod control;
 mod descriptors;
 mod error;
+mod grpc_timeout;
 mod server;
 mod service;
 
 pub use backends::RegistrySettings;
+pub use client::{
+    CallOptions, Channel, Client, ClientBuilder, Connect, Connecting, Io, Peer, Policy, ResponseFuture,
+};
 pub use context::CallContext;
 pub use error::{Error, ErrorKind, Result};
 pub use micro_registry as registry;

@@ -1,1 +1,172 @@
-//! The client: finds nodes, keeps connections to them, and calls.
+//! The client: finds the nodes of a service, keeps connections to them, and sends each call to one of them.
+
+mod body;
+mod builder;
+mod call;
+mod channel;
+mod connection;
+mod connector;
+mod endpoint;
+mod endpoints;
+mod follower;
+mod load;
+mod methods;
+mod options;
+mod peer;
+mod picker;
+mod response;
+mod settings;
+mod target;
+mod unsent;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use micro_registry::{Registry, ServiceName, Snapshot};
+use tonic::{Status, body::Body};
+
+use self::target::Target;
+use crate::control::Control;
+
+pub(crate) use self::settings::Settings;
+pub use self::{
+    builder::ClientBuilder,
+    channel::{Channel, ResponseFuture},
+    connector::{Connect, Connecting, Io},
+    options::CallOptions,
+    peer::Peer,
+    settings::Policy,
+};
+
+type BoxService = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
+
+/// Calls services by name. Cheap to clone; clones share connections and what is known of the nodes.
+///
+/// Connections live on the tokio runtime that makes the first call of a service; use a client from one runtime only.
+///
+/// ```
+/// use std::sync::Arc;
+/// use micro::{Client, registry::Static};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry: Static = "greeter=127.0.0.1:9090".parse()?;
+/// let client = Client::builder(Arc::new(registry)).build()?;
+/// let channel = client.channel("greeter"); // under any generated stub: SayClient::new(channel)
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Arc<dyn Registry>,
+    settings: Arc<Settings>,
+    connector: Arc<dyn Connect>,
+    layers: Arc<[channel::UserLayer]>,
+    /// One entry for each service that a channel was made for.
+    targets: Mutex<HashMap<ServiceName, Arc<Target>>>,
+    control: Control,
+}
+
+impl Client {
+    /// Starts a client that finds its nodes in `registry`.
+    pub fn builder(registry: Arc<dyn Registry>) -> ClientBuilder {
+        ClientBuilder::new(registry)
+    }
+
+    fn new(
+        registry: Arc<dyn Registry>,
+        settings: Settings,
+        control: Control,
+        connector: Arc<dyn Connect>,
+        layers: Arc<[channel::UserLayer]>,
+    ) -> Self {
+        let (settings, targets) = (Arc::new(settings), Mutex::default());
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                settings,
+                connector,
+                layers,
+                targets,
+                control,
+            }),
+        }
+    }
+
+    /// The channel to `service`. Its first call starts following the service. Calls through a channel to what is no
+    /// service name answer INVALID_ARGUMENT.
+    #[must_use]
+    pub fn channel(&self, service: &str) -> Channel {
+        let target = match service.parse() {
+            Ok(service) => Ok(self.target(service)),
+            Err(error) => Err(Status::invalid_argument(micro_registry::Error::to_string(&error))),
+        };
+        Channel::new(target, Arc::clone(&self.inner.layers))
+    }
+
+    fn target(&self, service: ServiceName) -> Arc<Target> {
+        let inner = &self.inner;
+        let mut targets = inner
+            .targets
+            .lock()
+            .expect("no panic while the targets are locked");
+        let target = targets.entry(service.clone()).or_insert_with(|| {
+            let (settings, registry) = (Arc::clone(&inner.settings), Arc::clone(&inner.registry));
+            Arc::new(Target::new(
+                service,
+                settings,
+                registry,
+                inner.control.clone(),
+                Arc::clone(&inner.connector),
+            ))
+        });
+        Arc::clone(target)
+    }
+
+    /// Asks the registry for the names of all services, sorted.
+    ///
+    /// # Errors
+    ///
+    /// What the registry answers; it is not asked again.
+    pub async fn services(&self) -> micro_registry::Result<Vec<String>> {
+        let registry = Arc::clone(&self.inner.registry);
+        self.inner
+            .control
+            .call(async move { registry.list_services().await })
+            .await
+    }
+
+    /// Asks the registry for the nodes of `service`, past what channels have cached.
+    ///
+    /// # Errors
+    ///
+    /// What the registry answers; it is not asked again.
+    pub async fn snapshot(&self, service: &str) -> micro_registry::Result<Snapshot> {
+        let (registry, service) = (Arc::clone(&self.inner.registry), service.to_owned());
+        self.inner
+            .control
+            .call(async move { registry.get_service(&service).await })
+            .await
+    }
+
+    /// The name of the registry, as `MICRO_REGISTRY` has it.
+    #[must_use]
+    pub fn registry_name(&self) -> &'static str {
+        self.inner.registry.name()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("registry", &self.registry_name())
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! Builds a client: by value, with every default named, and every check in `build`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use micro_registry::Registry;
+use tokio::runtime::Handle;
+use tonic::{Status, body::Body};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    BoxService, Client,
+    channel::UserLayer,
+    connector::{Connect, Tcp},
+    settings::{Policy, Settings},
+};
+use crate::{Error, ErrorKind, Result, context::Propagation, control::Control};
+
+/// Builds a [`Client`].
+#[must_use]
+pub struct ClientBuilder {
+    registry: Arc<dyn Registry>,
+    settings: Settings,
+    propagate: Option<Vec<String>>,
+    connector: Arc<dyn Connect>,
+    control: Option<Control>,
+    layers: Vec<UserLayer>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(registry: Arc<dyn Registry>) -> Self {
+        let (settings, layers) = (Settings::default(), Vec::new());
+        Self {
+            registry,
+            settings,
+            propagate: None,
+            connector: Arc::new(Tcp),
+            control: None,
+            layers,
+        }
+    }
+
+    /// Sets all that configuration knows.
+    pub(crate) fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Shares a control runtime, as a service does with its client.
+    pub(crate) fn with_control(mut self, control: Control) -> Self {
+        self.control = Some(control);
+        self
+    }
+
+    /// Sets how long a unary call may take that says nothing itself. Default: 5 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.request_timeout = timeout;
+        self
+    }
+
+    /// Sets how long connecting to one node may take, up to its first HTTP/2 frame. Default: 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a node with a live connection is kept although the registry has suddenly lost all nodes, or more
+    /// than half of them. Default: 60 s.
+    pub fn hold_down(mut self, time: Duration) -> Self {
+        self.settings.hold_down = time;
+        self
+    }
+
+    /// Sets how many nodes of a large service are connected to ahead of calls. Default: 64.
+    pub fn subset(mut self, nodes: usize) -> Self {
+        self.settings.subset = nodes;
+        self
+    }
+
+    /// Sets how many connections a node may get when its limit of streams is reached. Default: 4.
+    pub fn connections_per_node(mut self, connections: usize) -> Self {
+        self.settings.connections_per_node = connections;
+        self
+    }
+
+    /// Sets after how much silence a node is asked whether it is still there, and how long it may take to answer.
+    /// Default: 10 s and 5 s.
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.settings.keepalive_interval = interval;
+        self.settings.keepalive_timeout = timeout;
+        self
+    }
+
+    /// Sets how a node is chosen. Default: [`Policy::LeastLoaded`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = policy;
+        self
+    }
+
+    /// Sets which metadata travels from a call to those made on its behalf, beside trace context and baggage: keys, and
+    /// prefixes that end in `-` or `*`. Default: the prefix `x-md-global-`.
+    pub fn propagate(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.propagate = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a layer that every call meets before it is sent; the first one added meets it first. Default: none.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<BoxService> + Send + Sync + 'static,
+        L::Service:
+            Service<Request<Body>, Response = Response<Body>, Error = Status> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    {
+        self.layers
+            .push(Arc::new(move |service| BoxService::new(layer.layer(service))));
+        self
+    }
+
+    /// Sets how connections are made. Default: TCP.
+    pub fn connector(mut self, connector: impl Connect) -> Self {
+        self.connector = Arc::new(connector);
+        self
+    }
+
+    /// Sets the runtime on which the registry is called. Default: one thread of its own, so that a blocked worker of
+    /// the caller's runtime blocks no discovery.
+    pub fn control(mut self, handle: Handle) -> Self {
+        self.control = Some(Control::on(handle));
+        self
+    }
+
+    /// The client, checked. Touches no network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for a limit of zero, or metadata that must not travel;
+    /// [`ErrorKind::Server`] when the control thread cannot be started.
+    pub fn build(mut self) -> Result<Client> {
+        if let Some(keys) = &self.propagate {
+            self.settings.propagation = Propagation::new(keys.iter().map(String::as_str))?;
+        }
+        let settings = &self.settings;
+        let limits = [
+            ("request_timeout", settings.request_timeout.is_zero()),
+            ("connect_timeout", settings.connect_timeout.is_zero()),
+            ("keepalive interval", settings.keepalive_interval.is_zero()),
+            ("keepalive timeout", settings.keepalive_timeout.is_zero()),
+            ("subset", settings.subset == 0),
+            ("connections_per_node", settings.connections_per_node == 0),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, zero)| *zero) {
+            return Err(Error::config(format!(
+                "the client's {name} is 0; allowed is more than that"
+            )));
+        }
+        let control = match self.control {
+            Some(control) => control,
+            None => Control::start().map_err(|error| {
+                Error::new(ErrorKind::Server, "start the control thread").with_source(error)
+            })?,
+        };
+        Ok(Client::new(
+            self.registry,
+            self.settings,
+            control,
+            self.connector,
+            self.layers.into(),
+        ))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("registry", &self.registry.name())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

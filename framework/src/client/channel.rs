@@ -1,0 +1,178 @@
+//! The channel: a tower service under any generated stub, that sends each call to a node of one service.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use micro_registry::Method;
+use tonic::{Status, body::Body};
+use tower_service::Service;
+
+use super::{BoxService, call, methods::Methods, options::CallOptions, target::Target};
+use crate::{CallContext, Result};
+
+/// A layer of the user's, for every channel of a client.
+pub(super) type UserLayer = Arc<dyn Fn(BoxService) -> BoxService + Send + Sync>;
+
+/// Calls one service, by name, under any generated stub. Clones share connections.
+///
+/// Each call goes to one node that is ready; one that certainly did not run goes to another node. Errors are
+/// [`tonic::Status`]es whose message names service and node; what a node itself answered is left as it is and names the
+/// node in its metadata, under `micro-node`. The response carries [`Peer`](crate::Peer) as an extension.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+///
+/// let client = micro::Client::from_env()?;
+/// let mut health = HealthClient::new(client.channel("greeter"));
+/// let reply = health.check(HealthCheckRequest { service: String::new() }).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Channel {
+    plain: Plain,
+    layers: Arc<[UserLayer]>,
+    layered: Option<BoxService>,
+}
+
+/// The channel below the layers of the user's.
+#[derive(Clone)]
+struct Plain {
+    /// Whom to call, or why nobody can be called.
+    target: Result<Arc<Target>, Status>,
+    options: CallOptions,
+    methods: Option<Arc<Methods>>,
+}
+
+impl Channel {
+    pub(super) fn new(target: Result<Arc<Target>, Status>, layers: Arc<[UserLayer]>) -> Self {
+        let plain = Plain {
+            target,
+            options: CallOptions::new(),
+            methods: None,
+        };
+        Self::layered(plain, layers)
+    }
+
+    /// Sets what calls say for themselves unless they say otherwise. Default: nothing.
+    #[must_use]
+    pub fn options(mut self, options: CallOptions) -> Self {
+        self.plain.options = options;
+        Self::layered(self.plain, self.layers)
+    }
+
+    /// Tells the channel what the methods of the service are, from an encoded `FileDescriptorSet`: which are unary and
+    /// get the default deadline. Default: what the nodes' records say.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when `set` does not decode.
+    pub fn descriptors(mut self, set: &[u8]) -> Result<Self> {
+        let methods: Vec<Method> = crate::descriptors::methods(set)?;
+        self.plain.methods = Some(Arc::new(Methods::new(&methods)));
+        Ok(Self::layered(self.plain, self.layers))
+    }
+
+    fn layered(plain: Plain, layers: Arc<[UserLayer]>) -> Self {
+        let layered = (!layers.is_empty()).then(|| {
+            // The first layer that was added meets the call first.
+            layers
+                .iter()
+                .rev()
+                .fold(BoxService::new(plain.clone()), |service, layer| layer(service))
+        });
+        Self {
+            plain,
+            layers,
+            layered,
+        }
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        match &mut self.layered {
+            Some(layered) => layered.poll_ready(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+        match &mut self.layered {
+            Some(layered) => ResponseFuture(layered.call(request)),
+            None => self.plain.call(request),
+        }
+    }
+}
+
+impl Service<Request<Body>> for Plain {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        let target = match &self.target {
+            Ok(target) => Arc::clone(target),
+            Err(status) => {
+                let status = status.clone();
+                return ResponseFuture(Box::pin(async move { Err(status) }));
+            }
+        };
+        let options = match request.extensions_mut().remove::<CallOptions>() {
+            Some(options) => options.or(&self.options),
+            None => self.options.clone(),
+        };
+        // Read here: the future may be polled by another task than the handler's.
+        let context = CallContext::current();
+        ResponseFuture(Box::pin(call::run(
+            target,
+            request,
+            options,
+            context,
+            self.methods.clone(),
+        )))
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Channel");
+        match &self.plain.target {
+            Ok(target) => shown.field("service", &target.service),
+            Err(status) => shown.field("refuses", status),
+        };
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// The future of a [`Channel`]'s call. Dropping it ends the call.
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<Body>, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

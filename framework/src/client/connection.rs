@@ -1,0 +1,251 @@
+//! One HTTP/2 connection to a node: how it is made, how many streams it carries, and how its end is seen.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use micro_registry::Address;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+    time,
+};
+
+use super::{
+    body::RequestBody,
+    connector::{Connect, Io},
+};
+
+/// What a node without settings of its own allows until it has said otherwise, as hyper has it.
+const STREAMS_MAX_FIRST: usize = 100;
+/// The longest list of response headers, as tonic has it.
+const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
+
+/// The end of a connection that calls are sent through.
+pub(super) struct Connection {
+    pub(super) id: u64,
+    sender: http2::SendRequest<RequestBody>,
+    streams: AtomicUsize,
+    streams_max: Arc<AtomicUsize>,
+    closing: AtomicBool,
+    answered: AtomicBool,
+}
+
+/// How connections to one node are made.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) connector: Arc<dyn Connect>,
+    pub(super) address: Address,
+    pub(super) timeout: Duration,
+    pub(super) keepalive: Keepalive,
+}
+
+/// When a silent peer is asked whether it is still there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keepalive {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    /// Whether to ask while no call is open.
+    pub(super) while_idle: bool,
+}
+
+impl Connection {
+    /// Connects and waits until the peer has sent its first frame, so that a process that is stopped behind a listening
+    /// socket is never taken for a server.
+    pub(super) async fn open(id: u64, plan: Plan) -> io::Result<(Self, Driver)> {
+        let timeout = plan.timeout;
+        time::timeout(timeout, Self::open_unbounded(id, plan))
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no HTTP/2 within {timeout:?}"),
+                ))
+            })
+    }
+
+    async fn open_unbounded(id: u64, plan: Plan) -> io::Result<(Self, Driver)> {
+        let spoken = Arc::new(Notify::new());
+        let io = plan.connector.connect(&plan.address).await?;
+        let io = TokioIo::new(Heard {
+            io,
+            spoken: Some(Arc::clone(&spoken)),
+        });
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEADER_LIST_SIZE_MAX)
+            .keep_alive_interval(plan.keepalive.interval)
+            .keep_alive_timeout(plan.keepalive.timeout)
+            .keep_alive_while_idle(plan.keepalive.while_idle)
+            .handshake(io)
+            .await
+            .map_err(io::Error::other)?;
+        let streams_max = Arc::new(AtomicUsize::new(STREAMS_MAX_FIRST));
+        let mut driver = Driver {
+            connection,
+            streams_max: Arc::clone(&streams_max),
+        };
+        tokio::select! {
+            biased;
+            () = spoken.notified() => {}
+            ended = &mut driver => {
+                let closed = "the peer closed before its first frame";
+                return Err(ended.map_or_else(io::Error::other, |()| io::Error::other(closed)));
+            }
+        }
+        let connection = Self {
+            id,
+            sender,
+            streams: AtomicUsize::new(0),
+            streams_max,
+            closing: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        };
+        Ok((connection, driver))
+    }
+
+    /// Takes the place of one stream, if there is one.
+    pub(super) fn reserve(&self) -> bool {
+        if self.is_closing() {
+            return false;
+        }
+        let before = self.streams.fetch_add(1, Ordering::SeqCst);
+        if before < self.streams_max.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.release();
+        false
+    }
+
+    /// Gives a place back.
+    pub(super) fn release(&self) {
+        self.streams.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many streams are open.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that a call was answered.
+    pub(super) fn set_answered(&self) {
+        // Looked at first: a line that all calls write would be fought over.
+        if !self.has_answered() {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a call was ever answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// A sender of one's own, as hyper wants it.
+    pub(super) fn sender(&self) -> http2::SendRequest<RequestBody> {
+        self.sender.clone()
+    }
+
+    /// Sends nothing more through this connection: it takes no new streams. Says whether that is news.
+    pub(super) fn close(&self) -> bool {
+        !self.closing.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the connection takes no new streams.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed) || self.sender.is_closed()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id)
+            .field("streams", &self.streams)
+            .field("streams_max", &self.streams_max)
+            .field("closing", &self.closing)
+            .finish()
+    }
+}
+
+/// Moves the frames of a connection; done when the connection has ended.
+#[derive(Debug)]
+pub(super) struct Driver {
+    connection: http2::Connection<TokioIo<Heard>, RequestBody, TokioExecutor>,
+    streams_max: Arc<AtomicUsize>,
+}
+
+impl Future for Driver {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = Pin::new(&mut self.connection).poll(cx);
+        // Polled for each request, so the limit is never older than the last one.
+        self.streams_max
+            .store(self.connection.current_max_send_streams(), Ordering::Relaxed);
+        ended
+    }
+}
+
+/// Bytes of a node, and a word when the first of them came.
+struct Heard {
+    io: Box<dyn Io>,
+    spoken: Option<Arc<Notify>>,
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heard").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if buf.filled().len() > before
+            && let Some(spoken) = self.spoken.take()
+        {
+            spoken.notify_one();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,195 @@
+//! One node as the control task sees it: idle, connecting, ready or backing off.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use http::uri::Authority;
+use micro_registry::Node;
+use tokio::time::Instant;
+
+use super::{
+    connection::Connection,
+    load::Load,
+    peer::Peer,
+    picker::{Flags, Ready},
+};
+
+/// The wait after the first failed connect; each further one waits 1.6 times as long (gRPC connection backoff).
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_FACTOR: f64 = 1.6;
+/// The longest wait: a server that was paused is back in use this soon.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long a server that is another service is left alone, unless its record changes.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// A connection that ended sooner than this and answered no call counts as a failed connect.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
+
+/// A node and the connections to it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) node: Arc<Node>,
+    /// The place in the order in which this client connects ahead.
+    pub(super) rank: u64,
+    pub(super) state: State,
+    /// Until when the node is kept although the registry no longer lists it; `None` while it is listed.
+    pub(super) held_until: Option<Instant>,
+    pub(super) failures: u32,
+    connections: Vec<Held>,
+    load: Arc<Load>,
+    pub(super) flags: Arc<Flags>,
+    /// What was published last; rebuilt when something it shows has changed.
+    published: Option<Arc<Ready>>,
+}
+
+/// What happens to make the endpoint ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing: it is not wanted now, or it has what it needs.
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// The last connect failed; the next one comes at this time.
+    Backoff(Instant),
+}
+
+#[derive(Debug)]
+struct Held {
+    connection: Arc<Connection>,
+    since: Instant,
+}
+
+impl Endpoint {
+    pub(super) fn new(node: Arc<Node>, client: u64) -> Self {
+        Self {
+            rank: rank(client, node.id()),
+            node,
+            state: State::Idle,
+            held_until: None,
+            failures: 0,
+            connections: Vec::new(),
+            load: Arc::new(Load::new()),
+            flags: Arc::default(),
+            published: None,
+        }
+    }
+
+    /// Takes in a newer record of the same process. `false` when the record is of another one: a restart or a move.
+    pub(super) fn update(&mut self, node: &Arc<Node>) -> bool {
+        if self.node.boot() != node.boot() || self.node.address() != node.address() {
+            return false;
+        }
+        self.held_until = None;
+        if self.node != *node {
+            self.node = Arc::clone(node);
+            self.published = None;
+        }
+        true
+    }
+
+    /// Whether a call can be sent: a connection lives and takes streams.
+    pub(super) fn is_ready(&self) -> bool {
+        self.connections.iter().any(|held| !held.connection.is_closing())
+    }
+
+    /// Whether the failed connects of late make another node the better choice for connecting ahead.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0 && !self.is_ready()
+    }
+
+    /// How many connections take streams.
+    pub(super) fn open_connections(&self) -> usize {
+        self.connections
+            .iter()
+            .filter(|held| !held.connection.is_closing())
+            .count()
+    }
+
+    pub(super) fn connected(&mut self, connection: Arc<Connection>, now: Instant) {
+        self.state = State::Idle;
+        self.connections.push(Held {
+            connection,
+            since: now,
+        });
+        self.flags.full.store(false, Ordering::Relaxed);
+        self.published = None;
+    }
+
+    pub(super) fn connect_failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let exponent = self.failures.saturating_sub(1).min(20);
+        let wait = BACKOFF_FIRST
+            .mul_f64(BACKOFF_FACTOR.powf(f64::from(exponent)))
+            .min(BACKOFF_MAX);
+        // Between 0.8 and 1.2 of it, so that clients do not knock together.
+        self.state = State::Backoff(now + wait.mul_f64(0.8 + 0.4 * fastrand::f64()));
+    }
+
+    /// Forgets an ended connection. One that was short-lived and of no use counts as a failed connect.
+    pub(super) fn disconnected(&mut self, id: u64, now: Instant) {
+        let Some(at) = self.connections.iter().position(|held| held.connection.id == id) else {
+            return;
+        };
+        let held = self.connections.swap_remove(at);
+        self.published = None;
+        if held.connection.has_answered() || now.duration_since(held.since) >= SHORT_LIVED {
+            self.failures = 0;
+        } else if self.state == State::Idle && !self.is_ready() {
+            self.connect_failed(now);
+        }
+    }
+
+    /// Drops connections that take no new streams from what is published; says whether there were any.
+    pub(super) fn retire_closing(&mut self) -> bool {
+        let closing = self
+            .published
+            .as_ref()
+            .is_some_and(|ready| ready.connections.iter().any(|c| c.is_closing()));
+        if closing {
+            self.published = None;
+        }
+        closing
+    }
+
+    /// Leaves a server alone that said it is another service.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.connections.clear();
+        self.published = None;
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Backoff(now + REFUSED_FOR);
+    }
+
+    /// What calls pick from; `None` while nothing is ready.
+    pub(super) fn ready(&mut self) -> Option<Arc<Ready>> {
+        if self.published.is_none() && self.is_ready() {
+            self.published = Some(Arc::new(Ready {
+                peer: Peer::new(Arc::clone(&self.node)),
+                authority: authority(&self.node)?,
+                load: Arc::clone(&self.load),
+                flags: Arc::clone(&self.flags),
+                connections: self
+                    .connections
+                    .iter()
+                    .map(|held| Arc::clone(&held.connection))
+                    .filter(|connection| !connection.is_closing())
+                    .collect(),
+            }));
+        }
+        self.published.clone()
+    }
+}
+
+/// The `:authority` of requests. A checked address always is one.
+fn authority(node: &Node) -> Option<Authority> {
+    Authority::try_from(node.address().to_string()).ok()
+}
+
+/// Rendezvous hashing (Thaler and Ravishankar 1998): each client has its own order of the nodes, and all clients
+/// together load all nodes evenly.
+fn rank(client: u64, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client, id).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,97 @@
+//! What is known of the methods of a service: from descriptors, or from the nodes' records.
+
+use std::{collections::HashMap, sync::Arc};
+
+use micro_registry::{Method, Snapshot};
+
+/// What is known of each method, by the path of its requests.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Methods {
+    by_path: HashMap<Box<str>, Kind>,
+}
+
+/// What the path of a call has to know of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) unary: bool,
+}
+
+impl Methods {
+    pub(super) fn new<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
+        let by_path = methods.into_iter().map(|method| {
+            (
+                method.path().into(),
+                Kind {
+                    unary: method.is_unary(),
+                },
+            )
+        });
+        Self {
+            by_path: by_path.collect(),
+        }
+    }
+
+    /// What all nodes of `snapshot` agree upon. A node without methods says nothing, so then nothing is known.
+    pub(super) fn agreed(snapshot: &Snapshot) -> Arc<Self> {
+        let mut lists: Vec<&[Method]> = snapshot.nodes().iter().map(|node| node.methods()).collect();
+        // Nodes of one version mostly share one list, so most of a large service is compared once.
+        lists.dedup_by(|a, b| std::ptr::eq(*a, *b) || a == b);
+        let mut lists = lists.into_iter();
+        let Some(first) = lists.next() else {
+            return Arc::default();
+        };
+        let mut agreed = Self::new(first);
+        for list in lists {
+            let other = Self::new(list);
+            agreed
+                .by_path
+                .retain(|path, kind| other.by_path.get(path) == Some(kind));
+        }
+        Arc::new(agreed)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<Kind> {
+        self.by_path.get(path).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_registry::Node;
+
+    use super::*;
+
+    fn snapshot(lists: &[&[Method]]) -> Snapshot {
+        Snapshot::new(lists.iter().enumerate().map(|(at, methods)| {
+            let address = "127.0.0.1:9090".parse().unwrap();
+            let node = Node::builder("greeter".parse().unwrap(), format!("n{at}"), address);
+            Arc::new(node.methods(methods.to_vec()).build().unwrap())
+        }))
+    }
+
+    #[test]
+    fn only_what_all_nodes_say_is_known() {
+        let unary = Method::new("greeter.Say", "Hello");
+        let mut stream = Method::new("greeter.Say", "Greetings");
+        stream.server_streaming = true;
+        let mut changed = unary.clone();
+        changed.client_streaming = true;
+
+        let agreed = Methods::agreed(&snapshot(&[
+            &[unary.clone(), stream.clone()],
+            &[unary.clone(), stream.clone()],
+        ]));
+        assert_eq!(agreed.get("/greeter.Say/Hello"), Some(Kind { unary: true }));
+        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(Kind { unary: false }));
+
+        let agreed = Methods::agreed(&snapshot(&[&[unary.clone(), stream.clone()], &[changed, stream]]));
+        assert_eq!(agreed.get("/greeter.Say/Hello"), None);
+        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(Kind { unary: false }));
+
+        assert_eq!(
+            Methods::agreed(&snapshot(&[&[unary], &[]])).get("/greeter.Say/Hello"),
+            None
+        );
+        assert_eq!(Methods::agreed(&snapshot(&[])).get("/greeter.Say/Hello"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What a call picks from: an immutable list of the endpoints that are ready, and how one is chosen.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use http::uri::Authority;
+use micro_registry::{Error, Snapshot};
+use tokio::time::Instant;
+
+use super::{connection::Connection, load::Load, methods::Methods, peer::Peer, settings::Policy};
+
+/// Loads within this factor count as equal and are chosen between at random: sooner than that they differ by chance.
+const EQUAL_WITHIN: f64 = 1.5;
+
+/// What was known when it was published: replaced as a whole, never changed.
+#[derive(Debug, Default)]
+pub(super) struct Picker {
+    /// Endpoints with a connection, sorted by node id.
+    pub(super) ready: Box<[Arc<Ready>]>,
+    pub(super) methods: Arc<Methods>,
+    pub(super) known: Known,
+}
+
+/// What is known beyond the endpoints that are ready, for those who find none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// What the registry said last; `None` until it has answered.
+    pub(super) snapshot: Option<Snapshot>,
+    /// Why the registry does not answer at present.
+    pub(super) registry_failure: Option<Arc<Error>>,
+    /// Why the last connection could not be made.
+    pub(super) connect_failure: Option<Arc<str>>,
+    /// Whether an endpoint that is not ready may become so.
+    pub(super) pending: bool,
+}
+
+/// An endpoint with at least one connection.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) peer: Peer,
+    pub(super) authority: Authority,
+    pub(super) load: Arc<Load>,
+    pub(super) flags: Arc<Flags>,
+    pub(super) connections: Box<[Arc<Connection>]>,
+}
+
+/// What calls tell the control task about an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    /// All connections are full: another one is wanted.
+    pub(super) full: AtomicBool,
+    /// The server is another service.
+    pub(super) refused: AtomicBool,
+}
+
+impl Ready {
+    /// Takes a place on the connection with the fewest streams, other than those in `tried`.
+    fn reserve(&self, tried: &[u64]) -> Option<Arc<Connection>> {
+        if let [only] = &*self.connections {
+            return (!tried.contains(&only.id) && only.reserve()).then(|| Arc::clone(only));
+        }
+        let mut candidates: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|c| !tried.contains(&c.id))
+            .collect();
+        candidates.sort_by_key(|connection| connection.streams());
+        candidates
+            .into_iter()
+            .find(|connection| connection.reserve())
+            .cloned()
+    }
+}
+
+/// How calls of one service choose, with what that has to remember.
+#[derive(Debug)]
+pub(super) struct Chooser {
+    policy: Policy,
+    next: AtomicUsize,
+}
+
+impl Chooser {
+    /// Starts at random, so that many clients that start together do not all begin with the same node.
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            next: AtomicUsize::new(fastrand::usize(..)),
+        }
+    }
+
+    /// Chooses an endpoint and takes a place on one of its connections; `None` when all are full or tried.
+    pub(super) fn choose(
+        &self,
+        ready: &[Arc<Ready>],
+        tried: &[u64],
+        now: Instant,
+    ) -> Option<(Arc<Ready>, Arc<Connection>)> {
+        if ready.is_empty() {
+            return None;
+        }
+        let (first, second) = match self.policy {
+            Policy::LeastLoaded => less_loaded(ready, now),
+            Policy::RoundRobin => {
+                let at = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
+                (at, at)
+            }
+            Policy::Random => {
+                let at = fastrand::usize(..ready.len());
+                (at, at)
+            }
+        };
+        let take = |at: usize| {
+            ready[at]
+                .reserve(tried)
+                .map(|connection| (Arc::clone(&ready[at]), connection))
+        };
+        // Who comes after a full or tried one in the circle would get its load too, so go on from a place at random.
+        take(first).or_else(|| take(second)).or_else(|| {
+            let offset = fastrand::usize(..ready.len());
+            (0..ready.len()).find_map(|step| take((offset + step) % ready.len()))
+        })
+    }
+}
+
+/// Two at random, the less loaded one first.
+fn less_loaded(ready: &[Arc<Ready>], now: Instant) -> (usize, usize) {
+    if ready.len() == 1 {
+        return (0, 0);
+    }
+    let first = fastrand::usize(..ready.len());
+    let second = (first + 1 + fastrand::usize(..ready.len() - 1)) % ready.len();
+    // The order is random already, so equal loads need no further choice.
+    if ready[first].load.cost(now) > EQUAL_WITHIN * ready[second].load.cost(now) {
+        (second, first)
+    } else {
+        (first, second)
+    }
+}

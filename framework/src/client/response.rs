@@ -1,0 +1,191 @@
+//! The body of a response: holds its place in the load until it ends, and names the node in what goes wrong.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+
+use super::{
+    connection::Connection,
+    peer::{NODE_HEADER, Peer},
+    picker::Ready,
+    target::Shared,
+    unsent,
+};
+
+/// A call's place: one stream of a connection, one call of an endpoint's load. Dropping gives both back.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) endpoint: Arc<Ready>,
+    pub(super) connection: Arc<Connection>,
+    shared: Arc<Shared>,
+}
+
+impl Place {
+    /// Takes over a stream that was reserved on `connection`.
+    pub(super) fn new(endpoint: Arc<Ready>, connection: Arc<Connection>, shared: Arc<Shared>) -> Self {
+        endpoint.load.started();
+        Self {
+            endpoint,
+            connection,
+            shared,
+        }
+    }
+
+    /// Sends nothing more through this connection.
+    pub(super) fn close_connection(&self) {
+        if self.connection.close() {
+            self.shared.attention.notify_one();
+        }
+    }
+
+    /// Drops the endpoint: its server is another service.
+    pub(super) fn refused(&self) {
+        self.endpoint.flags.refused.store(true, Ordering::Relaxed);
+        self.close_connection();
+        self.shared.attention.notify_one();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.endpoint.load.ended();
+        self.connection.release();
+        self.shared.release();
+    }
+}
+
+/// The body of a response.
+pub(super) struct ResponseBody {
+    incoming: Incoming,
+    /// Given back when the body has ended, even if the caller keeps the body.
+    place: Option<Place>,
+    peer: Peer,
+    /// Until when a unary answer must be complete.
+    deadline: Option<Deadline>,
+}
+
+/// A deadline whose timer is made only if there is something to wait for.
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    pub(super) fn new(at: Instant, timeout: Duration) -> Self {
+        Self {
+            at,
+            timeout,
+            sleep: None,
+        }
+    }
+
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let at = self.at;
+        self.sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn new(incoming: Incoming, place: Place, deadline: Option<Deadline>) -> Self {
+        let peer = place.endpoint.peer.clone();
+        Self {
+            incoming,
+            place: Some(place),
+            peer,
+            deadline,
+        }
+    }
+
+    fn ended(
+        &mut self,
+        result: Option<Result<Frame<Bytes>, Status>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.place = None;
+        Poll::Ready(result)
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        match http_body::Body::poll_frame(Pin::new(&mut this.incoming), cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                let Some(trailers) = frame.trailers_mut() else {
+                    return Poll::Ready(Some(Ok(frame)));
+                };
+                if is_failure(trailers)
+                    && let Some(node) = this.peer.header()
+                {
+                    trailers.insert(NODE_HEADER, node);
+                }
+                this.ended(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let status = unsent::status(&error, &this.peer);
+                this.ended(Some(Err(status)))
+            }
+            Poll::Ready(None) => this.ended(None),
+            Poll::Pending => {
+                let Some(deadline) = &mut this.deadline else {
+                    return Poll::Pending;
+                };
+                if deadline.poll_passed(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let status = deadline_exceeded(deadline.timeout, Some(&this.peer));
+                this.ended(Some(Err(status)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        http_body::Body::is_end_stream(&self.incoming)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.incoming)
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether headers or trailers carry a status other than OK.
+pub(super) fn is_failure(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(Status::GRPC_STATUS)
+        .is_some_and(|status| status != "0")
+}
+
+/// The status of a call whose deadline has passed.
+pub(super) fn deadline_exceeded(timeout: Duration, peer: Option<&Peer>) -> Status {
+    match peer {
+        Some(peer) => Status::deadline_exceeded(format!("node {peer} did not answer within {timeout:?}")),
+        None => Status::deadline_exceeded(format!("the deadline passed after {timeout:?}")),
+    }
+}

@@ -1,0 +1,85 @@
+//! What a client can be told, and what holds when nobody says anything.
+
+use std::time::Duration;
+
+use crate::context::Propagation;
+
+/// How a client finds nodes, connects and calls. Each field's default stands in [`Default`].
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How long a unary call may take when nobody says otherwise.
+    pub(crate) request_timeout: Duration,
+    /// How long connecting to one node may take, up to its first HTTP/2 frame.
+    pub(crate) connect_timeout: Duration,
+    /// How long a node with a live connection is kept although a suspicious snapshot lacks it.
+    pub(crate) hold_down: Duration,
+    /// How many nodes of a large service are connected to ahead of calls.
+    pub(crate) subset: usize,
+    /// How many connections one node may get when its stream limit is reached.
+    pub(crate) connections_per_node: usize,
+    /// After how much silence a peer is asked whether it is still there.
+    pub(crate) keepalive_interval: Duration,
+    /// How long it may take to answer that.
+    pub(crate) keepalive_timeout: Duration,
+    /// How a node is chosen.
+    pub(crate) policy: Policy,
+    /// Which metadata travels from a call to the calls made on its behalf.
+    pub(crate) propagation: Propagation,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            hold_down: Duration::from_secs(60),
+            subset: 64,
+            connections_per_node: 4,
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(5),
+            policy: Policy::default(),
+            propagation: Propagation::default(),
+        }
+    }
+}
+
+/// How a call's node is chosen among those that are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The less loaded of two chosen at random (Mitzenmacher 2001), by latency and calls in flight.
+    #[default]
+    LeastLoaded,
+    /// One after the other.
+    RoundRobin,
+    /// Any, with equal chance.
+    Random,
+}
+
+impl Policy {
+    /// The names that configuration knows, in the order of their declaration.
+    pub(crate) const NAMES: [(&'static str, Self); 3] = [
+        ("least_loaded", Self::LeastLoaded),
+        ("round_robin", Self::RoundRobin),
+        ("random", Self::Random),
+    ];
+}
+
+impl std::str::FromStr for Policy {
+    type Err = crate::Error;
+
+    /// Reads `least_loaded`, `round_robin` or `random`.
+    fn from_str(text: &str) -> Result<Self, crate::Error> {
+        let found = Self::NAMES
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, policy)| *policy);
+        found.ok_or_else(|| {
+            let allowed: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+            crate::Error::config(format!(
+                "policy {text:?} is unknown; allowed are {}",
+                allowed.join(", ")
+            ))
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! One service as a client sees it: the follower, the control task, and what calls pick from.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use micro_registry::{Registry, ServiceName};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+
+use super::{
+    connector::Connect,
+    endpoints::Endpoints,
+    follower::{self, Discovered},
+    picker::{Chooser, Picker},
+    settings::Settings,
+};
+use crate::control::{Control, Owned};
+
+/// How many nodes calls may ask for by name between two turns of the control task.
+const ASKED_MAX: usize = 1024;
+
+/// One service as a client sees it. The first call starts following; dropping it ends everything.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) service: ServiceName,
+    /// The name as every request carries it.
+    pub(super) service_header: HeaderValue,
+    pub(super) settings: Arc<Settings>,
+    pub(super) chooser: Chooser,
+    pub(super) shared: Arc<Shared>,
+    pub(super) registry: Arc<dyn Registry>,
+    control: Control,
+    connector: Arc<dyn Connect>,
+    running: OnceLock<Running>,
+}
+
+/// Where the control task and the calls meet.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    picker: ArcSwap<Picker>,
+    published: watch::Sender<u64>,
+    /// Wakes the control task: a call has found something.
+    pub(super) attention: Notify,
+    /// Wakes calls that found every connection full.
+    pub(super) released: Notify,
+    pub(super) waiting: AtomicUsize,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+/// The tasks of a service; dropping stops them.
+#[derive(Debug)]
+struct Running {
+    _follower: Owned<()>,
+    _endpoints: Owned<()>,
+}
+
+impl Target {
+    pub(super) fn new(
+        service: ServiceName,
+        settings: Arc<Settings>,
+        registry: Arc<dyn Registry>,
+        control: Control,
+        connector: Arc<dyn Connect>,
+    ) -> Self {
+        let chooser = Chooser::new(settings.policy);
+        let service_header =
+            HeaderValue::from_str(service.as_str()).expect("a service name is letters, digits and marks");
+        let (shared, running) = (Arc::default(), OnceLock::new());
+        Self {
+            service,
+            service_header,
+            settings,
+            chooser,
+            shared,
+            registry,
+            control,
+            connector,
+            running,
+        }
+    }
+
+    /// Follows the service from now on. Connections live on the runtime that calls this first.
+    pub(super) fn start(&self) {
+        self.running.get_or_init(|| {
+            let (sender, discovered) = watch::channel(Discovered::default());
+            let follower = follower::follow(Arc::clone(&self.registry), self.service.clone(), sender);
+            let endpoints = Endpoints::new(
+                self.service.clone(),
+                Arc::clone(&self.settings),
+                Arc::clone(&self.connector),
+                Arc::clone(&self.shared),
+                discovered,
+            );
+            Running {
+                _follower: self.control.spawn(follower),
+                _endpoints: Owned(Handle::current().spawn(endpoints.run())),
+            }
+        });
+    }
+}
+
+impl Shared {
+    pub(super) fn picker(&self) -> arc_swap::Guard<Arc<Picker>> {
+        self.picker.load()
+    }
+
+    /// Tells of the next picker that is published.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    pub(super) fn publish(&self, picker: Picker) {
+        self.picker.store(Arc::new(picker));
+        self.published.send_modify(|version| *version += 1);
+    }
+
+    /// Asks for a connection to a node that may be outside the subset.
+    pub(super) fn ask(&self, node: &str) {
+        let mut asked = self.asked.lock().expect("no panic while the set is locked");
+        if asked.len() < ASKED_MAX && asked.insert(node.to_owned()) {
+            self.attention.notify_one();
+        }
+    }
+
+    /// Takes what was asked for since the last time.
+    pub(super) fn asked(&self) -> BTreeSet<String> {
+        mem::take(&mut *self.asked.lock().expect("no panic while the set is locked"))
+    }
+
+    /// Tells those who wait for a free stream. Costs one load while nobody does.
+    pub(super) fn release(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.released.notify_waiters();
+        }
+    }
+}
