@@ -29,7 +29,8 @@ pub(super) type UserLayer = Arc<dyn Fn(BoxService) -> BoxService + Send + Sync>;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 ///
-/// let client = micro::Client::from_env()?;
+/// let registry: micro::registry::Static = "greeter=127.0.0.1:9090".parse()?;
+/// let client = micro::Client::builder(std::sync::Arc::new(registry)).build()?;
 /// let mut health = HealthClient::new(client.channel("greeter"));
 /// let reply = health.check(HealthCheckRequest { service: String::new() }).await?;
 /// # Ok(())

@@ -38,7 +38,10 @@ pub(super) fn is_wrong_service(headers: &HeaderMap) -> bool {
 /// One entry differs: the table has CANCELLED for a stream that the server resets with CANCEL, which is what a server
 /// sends whose process or runtime ends under a call. The caller has cancelled nothing, and can go elsewhere.
 pub(super) fn status(error: &hyper::Error, peer: &Peer) -> Status {
-    let code = match h2_error(error).filter(|error| error.is_reset()).and_then(h2::Error::reason) {
+    let code = match h2_error(error)
+        .filter(|error| error.is_reset())
+        .and_then(h2::Error::reason)
+    {
         Some(h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL) | None => Code::Unavailable,
         Some(h2::Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
         Some(h2::Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
