@@ -71,14 +71,19 @@ pub async fn an_id_held_by_another_boot_is_a_conflict<H: Harness>(stage: &Stage<
         ),
     }
     newcomer.deregister(&other).await;
-    holder.register(&held).await;
+    // Once what came after the attempt is seen, what the attempt may have done would be seen, too.
+    let beside = stage.node("node-2");
+    newcomer.register(&beside).await;
     for process in [&holder, &newcomer] {
-        process.lists(stage.service(), slice::from_ref(&held)).await;
+        process
+            .lists(stage.service(), &[held.clone(), beside.clone()])
+            .await;
     }
+    holder.register(&held).await;
     holder.deregister(&held).await;
-    newcomer.lists(stage.service(), &[]).await;
+    newcomer.lists(stage.service(), slice::from_ref(&beside)).await;
     newcomer.register(&other).await;
-    holder.lists(stage.service(), slice::from_ref(&other)).await;
+    holder.lists(stage.service(), &[other, beside]).await;
 }
 
 /// Every call to a backend that is away answers [`ErrorKind::Unavailable`] in time, a watch at the latest by what it

@@ -1,10 +1,10 @@
-//! The memory registry passes the suite that every backend passes.
+//! The memory registry passes the suite.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use micro_registry::{Memory, Registry, conformance::Harness};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 struct MemoryHarness {
     memory: Arc<Memory>,
@@ -23,13 +23,8 @@ impl Harness for MemoryHarness {
         Arc::clone(&self.memory) as _
     }
 
-    /// With time that jumps: a ttl passes at once.
     fn runtime() -> Runtime {
-        Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime of one thread starts")
+        super::paused()
     }
 }
 
