@@ -18,6 +18,7 @@ pub(crate) fn format(timeout: Duration) -> HeaderValue {
         ("m", 1_000_000),
         ("S", 1_000_000_000),
         ("M", 60_000_000_000),
+        ("H", 3_600_000_000_000),
     ];
     let nanos = timeout.as_nanos();
     let fitting = units
