@@ -62,12 +62,13 @@ impl Shared {
 
     /// Withdraws `node`, and waits until everybody was told.
     pub(crate) async fn deregister(&self, node: &Node) -> Result<()> {
+        let daemon = self.connected().await?;
         let Some(name) = self.announcer.take(node) else {
             return Ok(());
         };
         self.directory
             .send_if_modified(|directory| directory.withdraw(&name));
-        self.connected().await?.withdraw(&name).await
+        daemon.withdraw(&name).await
     }
 
     /// Refuses a node whose id another boot holds; of two that announce it, the one that began earlier.

@@ -14,12 +14,9 @@ use crate::{
     session::{Look, Shared, look},
 };
 
-/// How long it must have been quiet before the answers to a question count as all: responders wait up to 50 ms (mdns-sd)
-/// or 120 ms (RFC 6762 §6) before they answer.
-const SETTLE_WAIT: Duration = Duration::from_millis(150);
-/// After this many questions everybody had to answer: responders keep silent for 1 s after their last multicast, and
-/// the second question comes 1 s after the first.
-const QUESTIONS: u32 = 2;
+/// How long it must have been quiet before the answers count as all: responders wait up to 120 ms (RFC 6762 §6), and a
+/// busy host is slow.
+const SETTLE_WAIT: Duration = Duration::from_millis(200);
 /// How long the daemon may take until it asks the first question.
 const QUESTION_WAIT: Duration = Duration::from_secs(5);
 
@@ -30,7 +27,7 @@ impl Shared {
         if self.interest.add(service) {
             self.refresh(service, &daemon).await?;
         }
-        all(
+        nodes(
             &mut self.directory.subscribe(),
             service,
             self.settings.first_answer_wait,
@@ -42,7 +39,7 @@ impl Shared {
     pub(crate) async fn services(&self) -> Result<Vec<String>> {
         self.connected().await?;
         self.interest.add_everything();
-        services(&mut self.directory.subscribe(), self.settings.first_answer_wait).await
+        names(&mut self.directory.subscribe(), self.settings.first_answer_wait).await
     }
 
     /// Follows `service`.
@@ -52,7 +49,7 @@ impl Shared {
         let mut directory = self.directory.subscribe();
         let first_answer_wait = self.settings.first_answer_wait;
         Ok(Watcher::spawn(move |sender| async move {
-            let mut last = first(&mut directory, &service, first_answer_wait).await?;
+            let mut last = nodes(&mut directory, &service, first_answer_wait).await?;
             loop {
                 sender.send(last.clone());
                 last = next(&mut directory, &service, &last).await?;
@@ -94,84 +91,59 @@ async fn next(
     look(directory, other).await
 }
 
-/// Waits for the first nodes of `service`: some as soon as the answers settle, none after `first_answer_wait`.
-async fn first(
+/// Waits for the nodes of `service`: some once the answers settle, none after `first_answer_wait`.
+async fn nodes(
     directory: &mut watch::Receiver<Directory>,
     service: &ServiceName,
     first_answer_wait: Duration,
 ) -> Result<Snapshot> {
     let answer = |directory: &Directory| {
-        let Some(asked) = directory.queries.first() else {
-            return unasked(directory);
-        };
-        let (snapshot, settled) = match directory.listing(service) {
-            Some(listing) => (listing.snapshot.clone(), listing.changed + SETTLE_WAIT),
-            None => (Snapshot::empty(), asked + first_answer_wait),
-        };
-        at(settled.min(asked + first_answer_wait), || Ok(snapshot))
-    };
-    look(directory, answer).await?
-}
-
-/// Waits for all nodes of `service`.
-async fn all(
-    directory: &mut watch::Receiver<Directory>,
-    service: &ServiceName,
-    first_answer_wait: Duration,
-) -> Result<Snapshot> {
-    let answer = |directory: &Directory| {
-        let Some(asked) = directory.queries.first() else {
-            return unasked(directory);
-        };
-        let limit = asked + first_answer_wait;
-        match directory.listing(service) {
-            Some(listing) => at_end(directory, listing.changed, limit, || Ok(listing.snapshot.clone())),
-            None => at(limit, || Ok(Snapshot::empty())),
-        }
+        let listing = directory.listing(service);
+        settled(
+            directory,
+            listing.map(|listing| listing.changed),
+            first_answer_wait,
+            || Ok(listing.map_or_else(Snapshot::empty, |listing| listing.snapshot.clone())),
+        )
     };
     look(directory, answer).await?
 }
 
 /// Waits for the names of all services.
-async fn services(
+async fn names(
     directory: &mut watch::Receiver<Directory>,
     first_answer_wait: Duration,
 ) -> Result<Vec<String>> {
     let answer = |directory: &Directory| {
-        let Some(asked) = directory.queries.first() else {
-            return unasked(directory);
-        };
-        let limit = asked + first_answer_wait;
         let names: Vec<_> = directory.services().map(ToString::to_string).collect();
-        if names.is_empty() {
-            return at(limit, || Ok(names));
-        }
-        at_end(directory, directory.changed(), limit, || Ok(names))
+        let changed = (!names.is_empty()).then(|| directory.changed());
+        settled(directory, changed, first_answer_wait, || Ok(names))
     };
     look(directory, answer).await?
 }
 
-/// Waits until whoever holds an id has most likely said so.
+/// Waits until whoever holds an id has said so.
 pub(crate) async fn holders(directory: &mut watch::Receiver<Directory>) -> Result<()> {
-    let answer = |directory: &Directory| match directory.queries.first() {
-        Some(asked) => at(asked + SETTLE_WAIT, || Ok(())),
-        None => unasked(directory),
-    };
+    let answer =
+        |directory: &Directory| settled(directory, Some(directory.changed()), SETTLE_WAIT, || Ok(()));
     look(directory, answer).await?
 }
 
-/// The answer once all were asked often enough and have settled, `limit` at the latest.
-fn at_end<T>(
+/// The answer once nothing has changed for a while; if there is none so far, once `first_answer_wait` is over.
+fn settled<T>(
     directory: &Directory,
-    changed: Instant,
-    limit: Instant,
+    changed: Option<Instant>,
+    first_answer_wait: Duration,
     answer: impl FnOnce() -> Result<T>,
 ) -> Look<Result<T>> {
-    let settled = match directory.queries.last() {
-        Some(asked) if directory.queries.count() >= QUESTIONS => asked.max(changed) + SETTLE_WAIT,
-        _ => limit,
+    let Some(asked) = directory.asked else {
+        return unasked(directory);
     };
-    at(settled.min(limit), answer)
+    let limit = asked + first_answer_wait;
+    match changed {
+        Some(changed) => at(limit.min(asked.max(changed) + SETTLE_WAIT), answer),
+        None => at(limit, answer),
+    }
 }
 
 fn at<T>(time: Instant, answer: impl FnOnce() -> Result<T>) -> Look<Result<T>> {

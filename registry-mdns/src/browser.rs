@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use mdns_sd::{DaemonEvent, Receiver, ServiceEvent};
-use micro_registry::{Error, ErrorKind, Result};
+use micro_registry::{Error, ErrorKind, Result, SkippedRecords};
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::{debug, warn};
 
 use crate::{
     daemon::{Daemon, Running},
-    directory::{Directory, Heard, Phase, VERIFY_INTERVAL},
+    directory::{Directory, Heard, INSTANCES_MAX, Phase, VERIFY_INTERVAL},
+    interfaces::Interfaces,
     multicast,
     session::Shared,
     warning::Warning,
@@ -22,8 +23,17 @@ const VERIFIED_MAX: usize = 50;
 /// How long after a removal to browse anew every [`VERIFY_INTERVAL`]: mdns-sd does not ask again for an instance that
 /// did not answer in time, and a process that was stopped for a while goes on.
 const REVIVAL_WAIT: Duration = Duration::from_secs(60);
+/// After how many removals a new browse forgets what the daemon holds of instances that are gone: it would ask for each
+/// of them for more than an hour.
+const REMOVALS_MAX: usize = 50;
 /// The pause before browsing anew when the daemon closed the browse because its events were not read in time.
 const CLOSED_PAUSE: Duration = Duration::from_millis(500);
+/// How long the daemon may take to begin a browse.
+const BEGIN_WAIT: Duration = Duration::from_secs(5);
+/// Which of its own questions the daemon is about to send when all that it holds was handed out.
+const REPLAYED: u32 = 1;
+/// Which of its own questions the daemon is about to send when everybody had 3 s and three reasons to answer.
+const ANSWERED: u32 = 3;
 
 /// Owns the daemon; what it hears goes into the directory.
 pub(crate) struct Browser {
@@ -32,16 +42,20 @@ pub(crate) struct Browser {
     monitor: Receiver<DaemonEvent>,
     events: Receiver<ServiceEvent>,
     round: Round,
+    /// When an instance last went, and how many did since everything was asked for anew.
     removed: Option<Instant>,
-    refused: Warning,
-    troubled: Warning,
+    removals: usize,
+    skipped: SkippedRecords,
+    trouble: Warning,
 }
 
-/// A browse hears everything that is there once more; what it does not hear is gone.
+/// In a round everything that is there is heard once more; what is not is gone.
 struct Round {
     began: Instant,
-    /// How many times the daemon said that the search has started: once for the command, then once for each question.
-    starts: u32,
+    /// How often the daemon has said that it searches: once for the command, then once for each of its questions.
+    searches: u32,
+    /// After which of its questions the round is over.
+    ends: u32,
 }
 
 impl Browser {
@@ -51,7 +65,7 @@ impl Browser {
         multicast::check(interfaces).await?;
         let daemon = Daemon::start(interfaces).await?;
         let monitor = daemon.monitor().await?;
-        let events = daemon.browse().await?;
+        let events = ask_all(&daemon, interfaces).await?;
         debug!(%interfaces, "mdns started");
         shared.directory.send_modify(|directory| {
             directory.phase = Phase::Running(Daemon::clone(&daemon), Instant::now());
@@ -61,10 +75,11 @@ impl Browser {
             daemon,
             monitor,
             events,
-            round: Round::begin(),
+            round: Round::after(1, ANSWERED),
             removed: None,
-            refused: Warning::default(),
-            troubled: Warning::default(),
+            removals: 0,
+            skipped: SkippedRecords::new("mdns"),
+            trouble: Warning::default(),
         })
     }
 
@@ -115,37 +130,48 @@ impl Browser {
             ServiceEvent::ServiceResolved(service) => match directory.hear(&service) {
                 Heard::Changed => true,
                 Heard::Known => false,
-                Heard::Refused(error) => {
-                    if let Some(more) = self.refused.due() {
-                        warn!(instance = service.get_fullname(), %error, cause = cause(&error), more, "mdns record skipped");
+                Heard::Bad(error) => {
+                    self.skipped.skip(service.get_fullname(), &error);
+                    false
+                }
+                Heard::Full => {
+                    if let Some(more) = self.trouble.due() {
+                        warn!(
+                            max = INSTANCES_MAX,
+                            more, "mdns has too many instances; others are skipped"
+                        );
                     }
                     false
                 }
             },
             ServiceEvent::ServiceRemoved(_, name) => {
                 self.removed = Some(Instant::now());
+                self.removals += 1;
                 directory.remove(&name)
             }
             ServiceEvent::SearchStarted(_) => {
-                self.round.starts += 1;
-                if self.round.starts < 2 {
-                    return false;
-                }
-                directory.queries.asked();
-                // Everything that the daemon still knows was handed out before its first question.
-                if self.round.starts == 2 {
-                    directory.end_round();
-                }
-                true
+                self.round.searches += 1;
+                self.question(directory)
             }
             // `ServiceFound` comes before there is anything to know; the rest is the end of a browse that we replaced.
             _ => false,
         }
     }
 
+    /// The daemon is about to send a question of its own, or has just begun.
+    fn question(&self, directory: &mut Directory) -> bool {
+        let questions = self.round.searches - 1;
+        let first = questions > 0 && directory.asked.is_none();
+        if first {
+            directory.asked = Some(Instant::now());
+        }
+        let over = questions == self.round.ends && directory.end_round();
+        first || over
+    }
+
     fn watch_over(&mut self, event: &DaemonEvent) {
         if let DaemonEvent::Error(error) = event
-            && let Some(more) = self.troubled.due()
+            && let Some(more) = self.trouble.due()
         {
             warn!(%error, more, "mdns daemon has trouble");
         }
@@ -160,8 +186,10 @@ impl Browser {
             self.daemon.forgo(&instance).await?;
         }
         let mut due = Vec::new();
+        let mut misses_text = false;
         self.shared.directory.send_if_modified(|directory| {
             due = directory.due(|service| self.shared.interest.has(service), VERIFIED_MAX);
+            misses_text = directory.misses_text();
             false
         });
         for name in due {
@@ -170,42 +198,74 @@ impl Browser {
         let reviving = self
             .removed
             .is_some_and(|removed| removed.elapsed() < REVIVAL_WAIT);
-        if reviving && self.round.began.elapsed() >= VERIFY_INTERVAL {
-            self.browse().await?;
+        if misses_text {
+            self.browse_anew().await
+        } else if reviving && self.round.began.elapsed() >= VERIFY_INTERVAL {
+            self.browse_again().await
+        } else {
+            Ok(())
         }
+    }
+
+    /// Browses again after the daemon closed the browse.
+    async fn reopen(&mut self) -> Result<()> {
+        if let Some(more) = self.trouble.due() {
+            warn!(
+                more,
+                "mdns events came faster than they were read; browsing again"
+            );
+        }
+        time::sleep(CLOSED_PAUSE).await;
+        self.browse_again().await
+    }
+
+    /// Lets the daemon hand out all that it holds, and ask those who did not answer.
+    async fn browse_again(&mut self) -> Result<()> {
+        if self.removals > REMOVALS_MAX {
+            return self.browse_anew().await;
+        }
+        self.begin_round(Round::after(0, REPLAYED));
+        self.events = self.daemon.browse().await?;
         Ok(())
     }
 
-    /// Browses anew after the daemon closed the browse.
-    async fn reopen(&mut self) -> Result<()> {
-        if let Some(more) = self.troubled.due() {
-            warn!(more, "mdns events came faster than they were read; browsing anew");
-        }
-        time::sleep(CLOSED_PAUSE).await;
-        self.browse().await
+    /// Lets the daemon forget all that it holds, and asks everybody.
+    async fn browse_anew(&mut self) -> Result<()> {
+        self.begin_round(Round::after(1, ANSWERED));
+        self.removals = 0;
+        self.daemon.forget().await?;
+        self.events = ask_all(&self.daemon, &self.shared.settings.interfaces).await?;
+        Ok(())
     }
 
-    async fn browse(&mut self) -> Result<()> {
+    fn begin_round(&mut self, round: Round) {
+        self.round = round;
         self.shared.directory.send_if_modified(|directory| {
             directory.begin_round();
             false
         });
-        self.round = Round::begin();
-        self.events = self.daemon.browse().await?;
-        Ok(())
     }
+}
+
+/// Begins to browse, and asks everybody to answer at once.
+async fn ask_all(daemon: &Daemon, interfaces: &Interfaces) -> Result<Receiver<ServiceEvent>> {
+    let events = daemon.browse().await?;
+    // The first event says that the daemon has begun; before that it takes no answers.
+    let late = || Error::new(ErrorKind::Unavailable, "browse by mDNS");
+    match time::timeout(BEGIN_WAIT, events.recv_async()).await {
+        Ok(Ok(_began)) => multicast::ask(interfaces).await?,
+        Ok(Err(error)) => return Err(late().with_source(error)),
+        Err(elapsed) => return Err(late().with_source(elapsed)),
+    }
+    Ok(events)
 }
 
 impl Round {
-    fn begin() -> Self {
+    fn after(searches: u32, ends: u32) -> Self {
         Self {
             began: Instant::now(),
-            starts: 0,
+            searches,
+            ends,
         }
     }
-}
-
-/// Why a record was refused, in full: `Display` is the outermost level alone.
-fn cause(error: &Error) -> Option<String> {
-    std::error::Error::source(error).map(ToString::to_string)
 }

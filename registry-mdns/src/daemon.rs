@@ -67,6 +67,12 @@ impl Daemon {
         self.command("browse", |daemon| daemon.browse(SERVICE_TYPE)).await
     }
 
+    /// Ends the browse, and forgets all that was heard.
+    pub(crate) async fn forget(&self) -> Result<()> {
+        self.command("forget", |daemon| daemon.stop_browse(SERVICE_TYPE))
+            .await
+    }
+
     /// Asks the instance `name` whether it is still there; if not, its removal is an event of the browse.
     pub(crate) async fn verify(&self, name: &str) -> Result<()> {
         self.command("verify", |daemon| daemon.verify(name.to_owned(), VERIFY_WAIT))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mdns_sd::ResolvedService;
-use micro_registry::{Error, ErrorKind, Node, ServiceName, Snapshot};
+use micro_registry::{Error, Node, ServiceName, Snapshot};
 use tokio::time::Instant;
 
 use crate::{
@@ -19,20 +19,27 @@ use crate::{
 pub(crate) const INSTANCES_MAX: usize = 500;
 /// How often each known instance of a service that somebody cares for is asked whether it is still there.
 pub(crate) const VERIFY_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a text may take to arrive behind the rest of its instance.
+const TEXT_WAIT: Duration = Duration::from_secs(2);
+/// How often everything is asked for anew because of one instance without a text.
+const TEXT_ASKED_MAX: u32 = 2;
 /// How long a withdrawn instance stays unheard: its goodbye may cross with announcements of it.
 const WITHDRAWN_WAIT: Duration = Duration::from_secs(10);
 
-/// What is known, and how far the asking has come. Changes of it wake whoever waits for it.
+/// What is known. Changes of it wake whoever waits for it.
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) phase: Phase,
-    pub(crate) queries: Queries,
+    /// When everybody was first asked.
+    pub(crate) asked: Option<Instant>,
     instances: HashMap<String, Instance>,
+    /// Instances whose text has not arrived.
+    textless: HashMap<String, Textless>,
     withdrawn: HashMap<String, Instant>,
     listings: BTreeMap<ServiceName, Listing>,
     /// When a node last came, changed or went.
     changed: Instant,
-    generation: u32,
+    round: u32,
 }
 
 /// Whether there is a daemon to ask.
@@ -40,7 +47,7 @@ pub(crate) struct Directory {
 pub(crate) enum Phase {
     /// Finding out whether multicast works.
     Connecting,
-    /// Asking and listening, since then.
+    /// Asking and listening since then.
     Running(Daemon, Instant),
     /// Over; whoever still cares connects again.
     Failed(Failure),
@@ -50,28 +57,22 @@ pub(crate) enum Phase {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure(Arc<Error>);
 
-/// The questions that were sent since the browse began.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Queries {
-    count: u32,
-    first: Option<Instant>,
-    last: Option<Instant>,
-}
-
-/// One announced instance, by its DNS name.
+/// One announced node, by the DNS name of its instance.
 #[derive(Debug)]
 struct Instance {
-    /// `None` while its text is missing or what it says is no node.
-    record: Option<Entry>,
+    node: Arc<Node>,
+    stamp: Stamp,
     /// When to ask it whether it is still there.
     due: Instant,
-    generation: u32,
+    /// The round in which it was last heard.
+    round: u32,
 }
 
 #[derive(Debug)]
-struct Entry {
-    node: Arc<Node>,
-    stamp: Stamp,
+struct Textless {
+    since: Instant,
+    /// How often everything was asked for anew because of it.
+    asked: u32,
 }
 
 /// The nodes of one service.
@@ -88,20 +89,23 @@ pub(crate) enum Heard {
     Changed,
     /// Nothing new.
     Known,
-    /// It is skipped; this is said once for each text.
-    Refused(Error),
+    /// It is no node, and is skipped.
+    Bad(Error),
+    /// There is no room for it.
+    Full,
 }
 
 impl Directory {
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Connecting,
-            queries: Queries::default(),
+            asked: None,
             instances: HashMap::new(),
+            textless: HashMap::new(),
             withdrawn: HashMap::new(),
             listings: BTreeMap::new(),
             changed: Instant::now(),
-            generation: 0,
+            round: 0,
         }
     }
 
@@ -111,41 +115,33 @@ impl Directory {
         if self.withdrawn.contains_key(name) {
             return Heard::Known;
         }
-        let full = self.instances.len() >= INSTANCES_MAX;
-        if full && !self.instances.contains_key(name) {
-            let message = format!("there are more than {INSTANCES_MAX} instances; mDNS is made for fewer");
-            return Heard::Refused(Error::new(ErrorKind::Protocol, message));
+        if let Some(known) = self.instances.get_mut(name) {
+            known.round = self.round;
+        } else if self.instances.len() >= INSTANCES_MAX {
+            return Heard::Full;
         }
-        let generation = self.generation;
-        let known = self.instances.entry(name.to_owned()).or_insert(Instance {
-            record: None,
-            due: next_due(),
-            generation,
-        });
-        known.generation = generation;
         match record::decode(service) {
             Ok(Some(record)) => self.put(name, record),
-            Ok(None) => Heard::Known,
+            Ok(None) => self.lacks_text(name),
             // A node that was good stays as it was: a bad text says nothing of it.
-            Err(error) => Heard::Refused(error),
+            Err(error) => Heard::Bad(error),
         }
     }
 
     fn put(&mut self, name: &str, record: Record) -> Heard {
-        let Some(instance) = self.instances.get_mut(name) else {
-            return Heard::Known;
-        };
-        let old = instance.record.as_ref();
+        self.textless.remove(name);
+        let old = self.instances.get(name);
         if old.is_some_and(|old| old.stamp == record.stamp && *old.node == record.node) {
             return Heard::Known;
         }
-        let new = Entry {
+        let new = Instance {
             node: Arc::new(record.node),
             stamp: record.stamp,
+            due: old.map_or_else(next_due, |old| old.due),
+            round: self.round,
         };
         let service = new.node.service().clone();
-        let old = instance.record.replace(new);
-        if let Some(old) = old
+        if let Some(old) = self.instances.insert(name.to_owned(), new)
             && *old.node.service() != service
         {
             self.list(old.node.service());
@@ -154,16 +150,37 @@ impl Directory {
         Heard::Changed
     }
 
+    fn lacks_text(&mut self, name: &str) -> Heard {
+        if !self.instances.contains_key(name) && self.textless.len() < INSTANCES_MAX {
+            let textless = Textless {
+                since: Instant::now(),
+                asked: 0,
+            };
+            self.textless.entry(name.to_owned()).or_insert(textless);
+        }
+        Heard::Known
+    }
+
+    /// Whether there is an instance whose text is overdue; the answer is to ask for everything anew.
+    pub(crate) fn misses_text(&mut self) -> bool {
+        let mut misses = false;
+        for textless in self.textless.values_mut() {
+            if textless.since.elapsed() >= TEXT_WAIT && textless.asked < TEXT_ASKED_MAX {
+                textless.asked += 1;
+                misses = true;
+            }
+        }
+        misses
+    }
+
     /// Takes out the instance `name`; answers whether that changed anything.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         self.withdrawn.remove(name);
-        let Some(Instance {
-            record: Some(entry), ..
-        }) = self.instances.remove(name)
-        else {
+        self.textless.remove(name);
+        let Some(instance) = self.instances.remove(name) else {
             return false;
         };
-        self.list(entry.node.service());
+        self.list(instance.node.service());
         true
     }
 
@@ -179,7 +196,7 @@ impl Directory {
 
     /// Begins a round in which everything that is there is heard again.
     pub(crate) fn begin_round(&mut self) {
-        self.generation += 1;
+        self.round += 1;
     }
 
     /// Takes out what was not heard since the round began; answers whether that changed anything.
@@ -187,7 +204,7 @@ impl Directory {
         let gone: Vec<_> = self
             .instances
             .iter()
-            .filter(|(_, instance)| instance.generation != self.generation)
+            .filter(|(_, instance)| instance.round != self.round)
             .map(|(name, _)| name.clone())
             .collect();
         let mut changed = false;
@@ -217,13 +234,7 @@ impl Directory {
         let now = Instant::now();
         self.instances
             .iter_mut()
-            .filter(|(_, instance)| instance.due <= now)
-            .filter(|(_, instance)| {
-                instance
-                    .record
-                    .as_ref()
-                    .is_some_and(|entry| wanted(entry.node.service()))
-            })
+            .filter(|(_, instance)| instance.due <= now && wanted(instance.node.service()))
             .take(count_max)
             .map(|(name, instance)| {
                 instance.due = next_due();
@@ -236,50 +247,44 @@ impl Directory {
     pub(crate) fn names(&self, service: &ServiceName) -> Vec<String> {
         self.instances
             .iter()
-            .filter(|(_, instance)| {
-                instance
-                    .record
-                    .as_ref()
-                    .is_some_and(|entry| entry.node.service() == service)
-            })
+            .filter(|(_, instance)| instance.node.service() == service)
             .map(|(name, _)| name.clone())
             .collect()
     }
 
     /// Whether the instance `name` is heard with this text.
     pub(crate) fn has(&self, name: &str, stamp: Stamp) -> bool {
-        let instance = self.instances.get(name);
-        instance.is_some_and(|instance| instance.record.as_ref().is_some_and(|entry| entry.stamp == stamp))
+        self.instances
+            .get(name)
+            .is_some_and(|instance| instance.stamp == stamp)
     }
 
     /// The longest announced instance under which another boot holds the id of `node`.
     pub(crate) fn rival(&self, node: &Node) -> Option<(&str, &Node, Stamp)> {
         self.instances
             .iter()
-            .filter_map(|(name, instance)| Some((name, instance.record.as_ref()?)))
-            .map(|(name, entry)| (name.as_str(), &*entry.node, entry.stamp))
+            .map(|(name, instance)| (name.as_str(), &*instance.node, instance.stamp))
             .filter(|(_, other, _)| other.service() == node.service() && other.id() == node.id())
             .filter(|(_, other, _)| other.boot() != node.boot())
-            .min_by_key(|(_, other, stamp)| (*stamp, other.boot().to_owned()))
+            .min_by(|(_, a, a_stamp), (_, b, b_stamp)| (a_stamp, a.boot()).cmp(&(b_stamp, b.boot())))
     }
 
     /// Makes the listing of `service` anew.
     fn list(&mut self, service: &ServiceName) {
         self.changed = Instant::now();
-        let mut entries: Vec<_> = self
+        let mut instances: Vec<_> = self
             .instances
             .values()
-            .filter_map(|instance| instance.record.as_ref())
-            .filter(|entry| entry.node.service() == service)
+            .filter(|instance| instance.node.service() == service)
             .collect();
-        if entries.is_empty() {
+        if instances.is_empty() {
             self.listings.remove(service);
             return;
         }
         // A node that was killed and is back stands twice until its old announcement is gone: the newest counts.
-        entries.sort_by(|a, b| (a.stamp, a.node.boot()).cmp(&(b.stamp, b.node.boot())));
+        instances.sort_by(|a, b| (a.stamp, a.node.boot()).cmp(&(b.stamp, b.node.boot())));
         let listing = Listing {
-            snapshot: Snapshot::new(entries.into_iter().map(|entry| Arc::clone(&entry.node))),
+            snapshot: Snapshot::new(instances.into_iter().map(|instance| Arc::clone(&instance.node))),
             changed: self.changed,
         };
         self.listings.insert(service.clone(), listing);
@@ -290,28 +295,6 @@ impl Directory {
 fn next_due() -> Instant {
     let share = 0.8 + 0.4 * fastrand::f64();
     Instant::now() + VERIFY_INTERVAL.mul_f64(share)
-}
-
-impl Queries {
-    /// Counts a question that is being sent.
-    pub(crate) fn asked(&mut self) {
-        let now = Instant::now();
-        self.count += 1;
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
-    pub(crate) fn first(&self) -> Option<Instant> {
-        self.first
-    }
-
-    pub(crate) fn last(&self) -> Option<Instant> {
-        self.last
-    }
 }
 
 impl Failure {

@@ -82,14 +82,6 @@ impl Mdns {
             _ => Arc::clone(held.insert(Arc::new(Session::start(self.settings.clone())))),
         }
     }
-
-    /// The session, if there was a call that needed one.
-    fn present_session(&self) -> Option<Arc<Session>> {
-        self.session
-            .lock()
-            .expect("no panic while the session is locked")
-            .clone()
-    }
 }
 
 impl Builder {
@@ -140,10 +132,7 @@ impl Registry for Mdns {
     }
 
     async fn deregister(&self, node: &Node) -> Result<()> {
-        match self.present_session() {
-            Some(session) => session.shared.deregister(node).await,
-            None => Ok(()),
-        }
+        self.session().shared.deregister(node).await
     }
 
     async fn get_service(&self, service: &str) -> Result<Snapshot> {

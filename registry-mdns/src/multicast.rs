@@ -1,4 +1,4 @@
-//! Whether multicast works on this host: mdns-sd does not say, it only stays silent.
+//! What mdns-sd does not do: it does not say whether multicast works, and cannot ask what is answered at once.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use micro_registry::{Error, ErrorKind, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, time};
 
-use crate::interfaces::Interfaces;
+use crate::{daemon::SERVICE_TYPE, interfaces::Interfaces};
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
@@ -43,12 +43,30 @@ pub(crate) async fn check(interfaces: &Interfaces) -> Result<()> {
     Ok(())
 }
 
+/// Asks everybody to name their nodes now.
+///
+/// Responders keep silent for a second after their last multicast, except to a query that has a record in its
+/// authority section (RFC 6762 §6): so does this one, in which the daemon's own questions cannot be asked. The answers
+/// are multicast and reach the daemon.
+pub(crate) async fn ask(interfaces: &Interfaces) -> Result<()> {
+    let question = question();
+    for interface in interfaces.addresses()? {
+        let (ip, port) = (interface.ip(), interfaces.port());
+        let sent = async {
+            let socket = open(ip, interface.index.unwrap_or(0), port)?;
+            socket.send_to(&question, group(ip, port)).await
+        };
+        sent.await.map_err(|error| {
+            let message = format!("ask by mDNS on interface {} ({ip}), port {port}", interface.name);
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
 async fn comes_back(ip: IpAddr, index: u32, port: u16) -> io::Result<()> {
     let socket = open(ip, index, port)?;
-    let group = match ip {
-        IpAddr::V4(_) => SocketAddr::new(GROUP_V4.into(), port),
-        IpAddr::V6(_) => SocketAddr::new(GROUP_V6.into(), port),
-    };
+    let group = group(ip, port);
     let mut packet = [0; PACKET_LENGTH];
     packet[..2].copy_from_slice(&fastrand::u16(..).to_be_bytes());
     for _ in 0..TRIES {
@@ -71,6 +89,45 @@ async fn hear(socket: &UdpSocket, packet: [u8; PACKET_LENGTH]) -> io::Result<()>
         if buffer[..length] == packet {
             return Ok(());
         }
+    }
+}
+
+fn group(ip: IpAddr, port: u16) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => (GROUP_V4, port).into(),
+        IpAddr::V6(_) => (GROUP_V6, port).into(),
+    }
+}
+
+/// A query for the pointers of our type, with a record of a name that nobody has in its authority section.
+fn question() -> Vec<u8> {
+    const TYPE_PTR: u16 = 12;
+    const TYPE_TXT: u16 = 16;
+    const CLASS_IN: u16 = 1;
+    let mut message = Vec::new();
+    // Id, flags, one question, no answer, one authority, nothing else.
+    put(&mut message, &[0, 0, 1, 0, 1, 0]);
+    put_name(&mut message, SERVICE_TYPE);
+    put(&mut message, &[TYPE_PTR, CLASS_IN]);
+    put_name(
+        &mut message,
+        &format!("micro-question-{:016x}.local.", fastrand::u64(..)),
+    );
+    // Lives for no time; its text is one empty string.
+    put(&mut message, &[TYPE_TXT, CLASS_IN, 0, 0, 1]);
+    message.push(0);
+    message
+}
+
+fn put(message: &mut Vec<u8>, words: &[u16]) {
+    message.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+}
+
+fn put_name(message: &mut Vec<u8>, name: &str) {
+    // The last label, behind the last dot, is the empty one that ends a name.
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).expect("our labels are short"));
+        message.extend(label.as_bytes());
     }
 }
 

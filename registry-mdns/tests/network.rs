@@ -1,5 +1,7 @@
 //! The registry on a real network: the loopback interface of this host.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::time::Duration;
 
 use micro_registry::{ErrorKind, Node, Registry, Snapshot, Watcher};
