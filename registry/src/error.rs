@@ -102,3 +102,18 @@ impl fmt::Display for ErrorKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_shows_its_own_level_and_keeps_the_cause() {
+        let error = Error::new(ErrorKind::Unavailable, "list the nodes of `greeter`").with_source("refused");
+        assert_eq!(error.to_string(), "list the nodes of `greeter`");
+        assert_eq!(error.source().unwrap().to_string(), "refused");
+        assert!(format!("{error:?}").contains("refused"), "{error:?}");
+    }
+}

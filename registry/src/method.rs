@@ -3,6 +3,17 @@
 use std::fmt;
 
 /// A gRPC method: what the descriptors say of it.
+///
+/// ```
+/// use micro_registry::{Idempotency, Method};
+///
+/// let mut hello = Method::new("greeter.Say", "Hello");
+/// hello.request = "greeter.HelloRequest".into();
+/// hello.response = "greeter.HelloReply".into();
+/// hello.idempotency = Idempotency::NoSideEffects;
+/// assert_eq!(hello.path(), "/greeter.Say/Hello");
+/// assert!(hello.is_unary() && hello.is_idempotent());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Method {
@@ -70,5 +81,28 @@ impl Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_of_which_nothing_is_known_is_unary_and_must_not_run_twice() {
+        let method = Method::new("greeter.Say", "Hello");
+        assert!(method.is_unary());
+        assert!(!method.is_idempotent());
+        assert_eq!(method.to_string(), "greeter.Say/Hello");
+    }
+
+    #[test]
+    fn a_stream_on_either_side_is_not_unary() {
+        for (client_streaming, server_streaming) in [(true, false), (false, true), (true, true)] {
+            let mut method = Method::new("greeter.Say", "Greetings");
+            method.client_streaming = client_streaming;
+            method.server_streaming = server_streaming;
+            assert!(!method.is_unary());
+        }
     }
 }

@@ -7,6 +7,18 @@ use crate::Node;
 /// All nodes of a service at one moment, sorted by id; an id stands once.
 ///
 /// Cheap to clone and to share: 10,000 nodes are normal. Equal sets compare equal.
+///
+/// ```
+/// use std::sync::Arc;
+/// use micro_registry::{Node, Snapshot};
+///
+/// let node = |id: &str| Node::builder("greeter".parse()?, id, "127.0.0.1:9090".parse()?).build().map(Arc::new);
+/// let snapshot = Snapshot::new([node("greeter-2")?, node("greeter-1")?]);
+/// assert_eq!(snapshot, Snapshot::new([node("greeter-1")?, node("greeter-2")?]));
+/// assert_eq!(snapshot.nodes()[0].id(), "greeter-1");
+/// assert!(snapshot.get("greeter-3").is_none());
+/// # Ok::<(), micro_registry::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     nodes: Arc<[Arc<Node>]>,

@@ -1,6 +1,6 @@
 //! The watch of the registry with a server, and what may be wrong with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use micro_registry::{Result, Snapshot, WatchSender};
 use tokio::{
@@ -9,6 +9,9 @@ use tokio::{
 };
 
 use crate::server::{Fault, Server};
+
+/// When to look again although nothing is said to happen.
+const LOOK_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Follows one service.
 pub(crate) struct Follower {
@@ -38,15 +41,13 @@ impl Follower {
                 }
                 changes.borrow_and_update();
             }
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = sleep_until(expires) => {}
-            }
+            // Whichever comes first, a change or an end: both are seen by the next look.
+            let _ = time::timeout_at(expires, changes.changed()).await;
         }
     }
 
-    /// Sends what is there, and answers when the next node goes.
-    fn look(&mut self, sender: &WatchSender) -> Result<Option<Instant>> {
+    /// Sends what is there, and answers when to look again at the latest.
+    fn look(&mut self, sender: &WatchSender) -> Result<Instant> {
         let (found, expires) = self.server.look(&self.service)?;
         let is_first = self.seen.is_none();
         if is_first && self.server.has(Fault::FirstEmpty) {
@@ -57,7 +58,7 @@ impl Follower {
             sender.send(found.clone());
         }
         self.seen = Some(found);
-        Ok(expires)
+        Ok(expires.unwrap_or_else(|| Instant::now() + LOOK_INTERVAL))
     }
 
     fn is_known(&self, found: &Snapshot) -> bool {
@@ -69,12 +70,5 @@ impl Follower {
                 .collect::<Vec<_>>()
         };
         self.server.has(Fault::ComparesIds) && self.seen.as_ref().is_some_and(|seen| ids(seen) == ids(found))
-    }
-}
-
-async fn sleep_until(expires: Option<Instant>) {
-    match expires {
-        Some(expires) => time::sleep_until(expires).await,
-        None => std::future::pending().await,
     }
 }
