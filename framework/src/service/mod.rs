@@ -1,8 +1,12 @@
 //! The service: builds what a user asked for, and runs it from the first hook to the last.
 
 mod address;
+mod announcer;
 mod identity;
+mod pulse;
 mod settings;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use address::{Advertise, Listen};
 pub(crate) use identity::Identity;
