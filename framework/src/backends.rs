@@ -1,6 +1,6 @@
 //! The one place that knows every backend by name.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use micro_registry::{Memory, Registry, Static};
 
@@ -16,6 +16,8 @@ pub struct RegistrySettings {
     /// The variable, or the file and key, that named the kind.
     pub(crate) kind_from: Option<String>,
     pub(crate) address: Vec<String>,
+    /// The address of this host's interface to the network on which a service can be called from other hosts.
+    pub(crate) advertised_on: Option<IpAddr>,
 }
 
 impl RegistrySettings {
@@ -41,6 +43,7 @@ impl Default for RegistrySettings {
             kind: DEFAULT.to_owned(),
             kind_from: None,
             address: Vec::new(),
+            advertised_on: None,
         }
     }
 }
@@ -72,7 +75,20 @@ const IN_THE_BOX: [(&str, Option<Open>); 5] = [
 #[cfg(not(feature = "mdns"))]
 const MDNS: Option<Open> = None;
 #[cfg(feature = "mdns")]
-const MDNS: Option<Open> = None;
+const MDNS: Option<Open> = Some(open_mdns);
+
+#[cfg(feature = "mdns")]
+fn open_mdns(settings: &RegistrySettings) -> Opened {
+    let mut mdns = micro_registry_mdns::Mdns::builder();
+    for address in &settings.address {
+        mdns = mdns.address(address);
+    }
+    // Loopback is always among them.
+    if let Some(ip) = settings.advertised_on.filter(|_| settings.address.is_empty()) {
+        mdns = mdns.address(ip.to_string());
+    }
+    Ok(Arc::new(mdns.build()?))
+}
 
 fn open_static(settings: &RegistrySettings) -> Opened {
     Ok(Arc::new(settings.address.join(",").parse::<Static>()?))
@@ -145,6 +161,7 @@ mod tests {
             kind: kind.to_owned(),
             kind_from: Some("MICRO_REGISTRY".to_owned()),
             address: address.iter().map(|&address| address.to_owned()).collect(),
+            advertised_on: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Loaded, value::Pairs};
 use crate::{
     backends::RegistrySettings,
+    server,
     service::{Identity, Settings},
 };
 
@@ -49,6 +50,58 @@ impl Loaded {
         ] {
             set(setting, typed.map(|span| span.0));
         }
+    }
+}
+
+impl Loaded {
+    /// The limits of the server.
+    pub(crate) fn server(&self, settings: &mut server::Settings) {
+        let typed = self.typed.server.clone();
+        set(&mut settings.streams_max, typed.streams_max.map(|count| count.0));
+        set(
+            &mut settings.connections_max,
+            typed.connections_max.map(|count| count.0),
+        );
+        set(
+            &mut settings.handshake_timeout,
+            typed.handshake_timeout.map(|span| span.0),
+        );
+        set(
+            &mut settings.header_size_max,
+            typed.header_size_max.map(|count| count.0),
+        );
+        set(
+            &mut settings.message_size_max,
+            typed.message_size_max.map(|count| count.0),
+        );
+        set(
+            &mut settings.connection_age_max,
+            typed.connection_age_max.map(|span| span.0),
+        );
+        set(
+            &mut settings.keepalive_interval,
+            typed.keepalive_interval.map(|span| span.0),
+        );
+        set(
+            &mut settings.keepalive_timeout,
+            typed.keepalive_timeout.map(|span| span.0),
+        );
+        set(
+            &mut settings.pending_resets_max,
+            typed.pending_resets_max.map(|count| count.0),
+        );
+        set(
+            &mut settings.local_resets_max,
+            typed.local_resets_max.map(|count| count.0),
+        );
+        set(
+            &mut settings.accept_backoff_max,
+            typed.accept_backoff_max.map(|span| span.0),
+        );
+        set(
+            &mut settings.propagation,
+            self.typed.client.propagate.clone().map(|keys| keys.0),
+        );
     }
 }
 

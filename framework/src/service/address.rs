@@ -100,7 +100,7 @@ pub(crate) struct Advertised {
     /// `None` where the address listened on is the one to tell.
     host: Option<Host>,
     port: Option<u16>,
-    listen_ip: Option<IpAddr>,
+    interface: Option<IpAddr>,
 }
 
 impl Advertised {
@@ -115,19 +115,45 @@ impl Advertised {
             Listen::Ip(address) => Some(address.ip()),
             Listen::Name(..) => None,
         };
-        let (host, port) = match (advertise, listen_ip) {
-            (Some(advertise), _) => (Some(advertise.host.clone()), advertise.port),
-            (None, Some(ip)) if ip.is_unspecified() => (Some(reachable(listen, ip, interfaces)?), None),
-            (None, _) => (None, None),
+        let told = advertise.map(|advertise| advertise.host.clone());
+        let local_only = match &told {
+            Some(host) => is_loopback(host),
+            None => listen_ip.is_none_or(|ip| ip.is_loopback()),
         };
-        Ok(Self {
-            host,
-            port,
-            listen_ip,
-        })
+        let mut advertised = Self {
+            host: told,
+            port: advertise.and_then(|advertise| advertise.port),
+            interface: None,
+        };
+        if local_only {
+            return Ok(advertised);
+        }
+        let interfaces = interfaces().map_err(|error| {
+            Error::new(ErrorKind::Server, "list the network interfaces").with_source(error)
+        })?;
+        let has = |ip: &IpAddr| interfaces.iter().any(|interface| interface.ip() == *ip);
+        let told_ip = match advertised.host {
+            Some(Host::Ip(ip)) => Some(ip),
+            _ => None,
+        };
+        let any = listen_ip.filter(IpAddr::is_unspecified);
+        advertised.interface = told_ip
+            .or(listen_ip)
+            .filter(has)
+            .or_else(|| reachable(&interfaces, any.is_none_or(|ip| ip.is_ipv6())));
+        if any.is_some() && advertised.host.is_none() {
+            let Some(ip) = advertised.interface else {
+                return Err(Error::config(format!(
+                    "listening on {listen} and no network interface has an address that other hosts can call; \
+                     MICRO_SERVER_ADVERTISE can name one"
+                )));
+            };
+            advertised.host = Some(host_of(ip)?);
+        }
+        Ok(advertised)
     }
 
-    /// The address to tell, now that the port listened on is known.
+    /// The address to tell, now that the one listened on is known.
     pub(crate) fn address(&self, bound: SocketAddr) -> Result<Address> {
         let port = self.port.unwrap_or(bound.port());
         let address = match &self.host {
@@ -142,41 +168,35 @@ impl Advertised {
         })
     }
 
-    /// The IP address under which other hosts call this one; `None` when only this host can.
-    pub(crate) fn network_ip(&self) -> Option<IpAddr> {
-        let told = match &self.host {
-            Some(Host::Ip(ip)) => Some(*ip),
-            _ => None,
-        };
-        told.or(self.listen_ip)
-            .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+    /// The address of this host's interface to the network on which the advertised one is called; `None` when only this
+    /// host can call it.
+    pub(crate) fn interface(&self) -> Option<IpAddr> {
+        self.interface
     }
 }
 
-fn reachable(
-    listen: &Listen,
-    ip: IpAddr,
-    interfaces: impl FnOnce() -> io::Result<Vec<Interface>>,
-) -> Result<Host> {
-    let interfaces = interfaces()
-        .map_err(|error| Error::new(ErrorKind::Server, "list the network interfaces").with_source(error))?;
+/// The first address that other hosts can call.
+fn reachable(interfaces: &[Interface], or_ipv6: bool) -> Option<IpAddr> {
     let mut candidates: Vec<_> = interfaces
         .iter()
         .filter(|interface| !interface.is_loopback() && !interface.is_link_local() && interface.is_oper_up())
-        .filter(|interface| ip.is_ipv6() || interface.ip().is_ipv4())
+        .filter(|interface| or_ipv6 || interface.ip().is_ipv4())
         .collect();
     // Stable, so that the order of the interfaces decides among equals. Tunnels come last; so does IPv6, as who listens
     // on `[::]` answers both and not every host has a route for it.
     candidates.sort_by_key(|interface| (interface.is_p2p(), interface.ip().is_ipv6()));
-    let Some(first) = candidates.first() else {
-        return Err(Error::config(format!(
-            "listening on {listen} and no network interface has an address that other hosts can call; \
-             MICRO_SERVER_ADVERTISE can name one"
-        )));
-    };
-    Address::new(&first.ip().to_string(), 1)
+    candidates.first().map(|interface| interface.ip())
+}
+
+fn is_loopback(host: &Host) -> bool {
+    Address::new(&host.to_string(), 1).is_ok_and(|address| address.is_loopback())
+}
+
+fn host_of(ip: IpAddr) -> Result<Host> {
+    let address = Address::new(&ip.to_string(), 1);
+    address
         .map(|address| address.host().clone())
-        .map_err(|error| Error::config(format!("advertise interface {}", first.name)).with_source(error))
+        .map_err(|error| Error::config(format!("advertise {ip}")).with_source(error))
 }
 
 #[cfg(test)]
@@ -240,6 +260,28 @@ mod tests {
         ] {
             let address = advertised("0.0.0.0:0", Some(advertise), Vec::new()).unwrap();
             assert_eq!(address.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_interface_to_the_network_is_known_unless_only_this_host_can_call() {
+        for (listen, advertise, expected) in [
+            ("127.0.0.1:0", None, None),
+            ("localhost:0", None, None),
+            ("0.0.0.0:0", Some("localhost"), None),
+            ("0.0.0.0:0", None, Some([10, 0, 0, 7])),
+            ("10.8.0.2:0", None, Some([10, 8, 0, 2])),
+            ("127.0.0.1:0", Some("10.8.0.2"), Some([10, 8, 0, 2])),
+            ("0.0.0.0:0", Some("203.0.113.5"), Some([10, 0, 0, 7])),
+        ] {
+            let advertise = advertise.map(|text| text.parse::<Advertise>().unwrap());
+            let listen = listen.parse().unwrap();
+            let advertised = Advertised::new(&listen, advertise.as_ref(), || Ok(of_a_laptop())).unwrap();
+            assert_eq!(
+                advertised.interface(),
+                expected.map(IpAddr::from),
+                "{listen} {advertise:?}"
+            );
         }
     }
 

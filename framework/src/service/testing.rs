@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -41,6 +41,7 @@ struct State {
     otherwise: Act,
     calls: Vec<(Instant, Call)>,
     log: Option<Log>,
+    told: Option<mpsc::Sender<Call>>,
 }
 
 impl Scripted {
@@ -53,6 +54,7 @@ impl Scripted {
                 otherwise: Act::Answer,
                 calls: Vec::new(),
                 log: None,
+                told: None,
             }),
         })
     }
@@ -67,6 +69,13 @@ impl Scripted {
     /// Writes calls into `log`, too.
     pub(crate) fn log_to(&self, log: &Log) {
         self.state.lock().unwrap().log = Some(log.clone());
+    }
+
+    /// Tells a thread of each call from now on.
+    pub(crate) fn tell(&self) -> mpsc::Receiver<Call> {
+        let (told, calls) = mpsc::channel();
+        self.state.lock().unwrap().told = Some(told);
+        calls
     }
 
     /// When each call came.
@@ -98,6 +107,10 @@ impl Scripted {
         let act = {
             let mut state = self.state.lock().unwrap();
             state.calls.push((Instant::now(), call));
+            if let Some(told) = &state.told {
+                // The test has heard enough.
+                let _ = told.send(call);
+            }
             if let Some(log) = &state.log {
                 log.write(match call {
                     Call::Register => "register",
@@ -111,7 +124,8 @@ impl Scripted {
             Act::Fail(kind) => Err(Error::new(kind, "as the script says")),
             Act::Hang => std::future::pending().await,
             Act::Slow(wait) => {
-                time::sleep(wait).await;
+                // Nothing comes, so this is the wait.
+                let _ = time::timeout(wait, std::future::pending::<()>()).await;
                 Ok(())
             }
             Act::Panic => panic!("as the script says"),

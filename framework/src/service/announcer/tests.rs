@@ -1,11 +1,16 @@
 //! The registry of these tests does what a script says, on a clock that stands still.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::SystemTime,
-};
+mod gaps;
+mod withdrawal;
 
-use tokio::runtime::Handle;
+use std::time::Duration;
+
+use micro_registry::ErrorKind as RegistryErrorKind;
+use tokio::{
+    runtime::Handle,
+    task,
+    time::{self, Instant},
+};
 
 use super::*;
 use crate::service::testing::{Act, Call, Scripted};
@@ -50,7 +55,9 @@ async fn confirmed(announcer: &Announcer) {
 /// Confirmed, and waiting for the next renewal.
 async fn at_rest(announcer: &Announcer) {
     confirmed(announcer).await;
-    time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..10 {
+        task::yield_now().await;
+    }
 }
 
 async fn refused(announcer: &Announcer) -> Error {
@@ -249,158 +256,10 @@ async fn a_backend_that_panics_is_tried_again() {
     assert_eq!(registry.count(Call::Register), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_process_that_was_stopped_registers_before_anything_else() {
-    let registry = Scripted::new([]);
-    let announcer = announce(&registry);
-    at_rest(&announcer).await;
-    // Within the time to the next renewal, as a stop beyond it makes the renewal due anyway.
-    time::advance(Duration::from_secs(5)).await;
-    time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(registry.count(Call::Register), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_process_that_was_stopped_for_two_ttls_is_back_at_once() {
-    let registry = Scripted::new([]);
-    let announcer = announce(&registry);
-    at_rest(&announcer).await;
-    time::advance(2 * TTL).await;
-    assert_eq!(registry.nodes("greeter").await, 0);
-    time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(registry.nodes("greeter").await, 1);
-    time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(registry.count(Call::Register), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_from_before_the_stop_is_not_believed() {
-    let registry = Scripted::new([Act::Answer, Act::Slow(Duration::from_secs(1))]);
-    let announcer = announce(&registry);
-    confirmed(&announcer).await;
-    while registry.count(Call::Register) < 2 {
-        time::sleep(Duration::from_millis(100)).await;
-    }
-    time::advance(2 * TTL).await;
-    time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(registry.count(Call::Register), 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_host_that_was_suspended_registers_within_a_tick_of_waking() {
-    let registry = Scripted::new([]);
-    let (wall, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
-    let suspended = Arc::clone(&wall);
-    let clock = WallClock::new(move || {
-        SystemTime::UNIX_EPOCH + started.elapsed() + Duration::from_secs(suspended.load(Ordering::Relaxed))
-    });
-    let announcement = Announcement {
-        clock,
-        ..announcement(&registry)
-    };
-    let announcer = Announcer::start(announcement, Control::on(Handle::current()));
-    announcer.aim(Goal::Announced);
-    at_rest(&announcer).await;
-    wall.store(3600, Ordering::Relaxed);
-    time::sleep(TICK).await;
-    assert_eq!(registry.count(Call::Register), 2);
-    time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(registry.count(Call::Register), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_is_withdrawn_and_resumed() {
-    let registry = Scripted::new([]);
-    let announcer = announce(&registry);
-    confirmed(&announcer).await;
-    announcer.aim(Goal::Withdrawn);
-    announcer
-        .standing()
-        .wait_for(|standing| !standing.present)
-        .await
-        .unwrap();
-    time::sleep(10 * TTL).await;
-    assert_eq!(
-        (registry.nodes("greeter").await, registry.count(Call::Register)),
-        (0, 1)
-    );
-    assert!(announcer.standing().borrow().confirmed);
-    announcer.aim(Goal::Announced);
-    announcer
-        .standing()
-        .wait_for(|standing| standing.present)
-        .await
-        .unwrap();
-    time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(registry.nodes("greeter").await, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_withdrawal_that_fails_is_tried_again_while_the_node_is_not_wanted() {
-    let registry = Scripted::new([Act::Answer, Act::Hang, UNAVAILABLE]);
-    let announcer = announce(&registry);
-    confirmed(&announcer).await;
-    announcer.aim(Goal::Withdrawn);
-    announcer
-        .standing()
-        .wait_for(|standing| !standing.present)
-        .await
-        .unwrap();
-    assert_eq!(registry.count(Call::Deregister), 3);
-    assert_eq!(registry.nodes("greeter").await, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_registration_under_way_gives_way_to_a_withdrawal() {
-    let registry = Scripted::new([Act::Hang]);
-    let announcer = announce(&registry);
-    announcer
-        .standing()
-        .wait_for(|standing| standing.present)
-        .await
-        .unwrap();
-    time::sleep(Duration::from_millis(1)).await;
-    announcer.aim(Goal::Withdrawn);
-    announcer
-        .standing()
-        .wait_for(|standing| !standing.present)
-        .await
-        .unwrap();
-    assert_eq!(
-        (registry.count(Call::Register), registry.count(Call::Deregister)),
-        (1, 1)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_last_withdrawal_ends_in_time_although_the_registry_hangs() {
-    let registry = Scripted::new([]);
-    let announcer = announce(&registry);
-    confirmed(&announcer).await;
-    registry.always(Act::Hang);
-    let started = Instant::now();
-    announcer.withdraw().await;
-    assert!(
-        started.elapsed() <= WITHDRAW_TIMEOUT + Duration::from_millis(1),
-        "{:?}",
-        started.elapsed()
-    );
-    time::sleep(TTL).await;
-    assert_eq!(registry.count(Call::Register), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_last_withdrawal_takes_back_an_attempt_whose_answer_never_came() {
-    let registry = Scripted::new([Act::Hang]);
-    let announcer = announce(&registry);
-    time::sleep(Duration::from_secs(1)).await;
-    announcer.withdraw().await;
-    assert_eq!(registry.count(Call::Deregister), 1);
-}
-
 #[tokio::test]
 async fn renewals_go_on_while_every_worker_of_the_callers_runtime_is_blocked() {
     let registry = Scripted::new([]);
+    let calls = registry.tell();
     let announcement = Announcement {
         ttl: Duration::from_secs(1),
         ..announcement(&registry)
@@ -408,11 +267,10 @@ async fn renewals_go_on_while_every_worker_of_the_callers_runtime_is_blocked() {
     let announcer = Announcer::start(announcement, Control::start().unwrap());
     announcer.aim(Goal::Announced);
     // This test has one worker, and blocks it.
-    let blocked = std::time::Instant::now();
-    while registry.count(Call::Register) < 3 && blocked.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(10));
+    for _ in 0..3 {
+        calls.recv_timeout(Duration::from_secs(30)).unwrap();
     }
-    assert!(registry.count(Call::Register) >= 3);
+    drop(announcer);
 }
 
 #[tokio::test(start_paused = true)]
