@@ -4,35 +4,150 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use micro_registry::{Memory, Registry, Static};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    config::{Environment, Loaded},
+};
 
 /// What holds when nobody names a registry: nothing to install.
 const DEFAULT: &str = "mdns";
 
-/// Which registry, and where: what a backend's factory gets.
+/// Which registry, and where.
+///
+/// A service and a client read it by themselves; this is for programs that decide between their own arguments and the
+/// configuration, and for those that add a backend.
+///
+/// ```
+/// use std::sync::Arc;
+/// use micro::{Client, RegistrySettings, registry::Memory};
+///
+/// # fn main() -> micro::Result<()> {
+/// let settings = RegistrySettings::default()
+///     .backend("test", |_settings| Ok(Arc::new(Memory::default())))
+///     .with_kind("test", "--registry");
+/// let client = Client::from_settings(&settings)?;
+/// assert_eq!(client.registry_name(), "memory");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RegistrySettings {
-    pub(crate) kind: String,
-    /// The variable, or the file and key, that named the kind.
-    pub(crate) kind_from: Option<String>,
-    pub(crate) address: Vec<String>,
+    kind: String,
+    /// The variable, the file and key, or the argument that named the kind.
+    kind_from: Option<String>,
+    addresses: Vec<String>,
     /// The address of this host's interface to the network on which a service can be called from other hosts.
-    pub(crate) advertised_on: Option<IpAddr>,
+    advertised_on: Option<IpAddr>,
+    own: BTreeMap<String, Factory>,
 }
 
 impl RegistrySettings {
-    /// The addresses that `MICRO_REGISTRY_ADDRESS` or the file has, in their order; none when nobody said.
+    /// What `micro.toml` and the environment say: see [`config`](crate::config).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the configuration has a mistake. Whether the registry is
+    /// one that this build has shows when it is opened.
+    pub fn from_env() -> Result<Self> {
+        let mut settings = Self::default();
+        Loaded::load(&Environment::Process)?.registry(&mut settings);
+        Ok(settings)
+    }
+
+    /// Sets which registry. Default: `mdns`. Errors say that `from` asked for it: an argument, a variable.
+    #[must_use]
+    pub fn with_kind(mut self, kind: impl Into<String>, from: impl Into<String>) -> Self {
+        self.kind = kind.into();
+        self.kind_from = Some(from.into());
+        self
+    }
+
+    /// Sets where the registry is: one address, or several separated by commas. Default: where the backend expects it.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: &str) -> Self {
+        let addresses = addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty());
+        self.addresses = addresses.map(str::to_owned).collect();
+        self
+    }
+
+    /// Adds a backend that can then be named like those in the box. Of two with one name the last stands, also over one
+    /// in the box. The factory must not touch the network: a backend connects in its first call.
+    #[must_use]
+    pub fn backend(
+        mut self,
+        name: impl Into<String>,
+        factory: impl Fn(&Self) -> micro_registry::Result<Arc<dyn Registry>> + Send + Sync + 'static,
+    ) -> Self {
+        self.own.insert(name.into(), Arc::new(factory));
+        self
+    }
+
+    /// The name of the registry.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Where the registry is; empty when nobody said. An address may have a password in it, so it belongs into no log.
     #[must_use]
     pub fn addresses(&self) -> &[String] {
-        &self.address
+        &self.addresses
+    }
+
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
+        self.addresses = addresses;
+    }
+
+    /// Says by which interface other hosts reach the service that will be announced.
+    pub(crate) fn advertised_on(mut self, interface: Option<IpAddr>) -> Self {
+        self.advertised_on = interface;
+        self
+    }
+
+    /// Who named the kind, if it is not `opened`, which is used instead.
+    pub(crate) fn overruled_by(&self, opened: &dyn Registry) -> Option<&str> {
+        let from = self.kind_from.as_deref();
+        from.filter(|_| self.kind != opened.name())
+    }
+
+    /// Opens the registry. Touches no network.
+    pub(crate) fn open(&self) -> Result<Arc<dyn Registry>> {
+        let opened = match self.own.get(&self.kind) {
+            Some(factory) => factory(self),
+            None => self.in_the_box()?(self),
+        };
+        opened.map_err(|error| self.error("cannot be used").with_source(error))
+    }
+
+    fn in_the_box(&self) -> Result<Open> {
+        match IN_THE_BOX.iter().find(|(name, _)| *name == self.kind) {
+            Some((_, Some(open))) => Ok(*open),
+            Some((feature, None)) => Err(self.error(&format!(
+                "is not in this build, which has {}; switch on the feature {feature:?} of micro-rs",
+                self.names(|open| open.is_some())
+            ))),
+            None => Err(self.error(&format!("is unknown; allowed are {}", self.names(|_| true)))),
+        }
+    }
+
+    fn names(&self, keep: impl Fn(Option<Open>) -> bool) -> String {
+        let in_the_box = IN_THE_BOX
+            .iter()
+            .filter(|(_, open)| keep(*open))
+            .map(|(name, _)| *name);
+        let own = self.own.keys().map(String::as_str);
+        in_the_box.chain(own).collect::<Vec<_>>().join(", ")
     }
 
     fn error(&self, what: &str) -> Error {
-        let from = self.kind_from.as_ref();
+        let from = self.kind_from.as_ref().map(|from| format!(" ({from})"));
         Error::config(format!(
             "registry {:?} {what}{}",
             self.kind,
-            from.map(|from| format!(" ({from})")).unwrap_or_default()
+            from.unwrap_or_default()
         ))
     }
 }
@@ -42,20 +157,48 @@ impl Default for RegistrySettings {
         Self {
             kind: DEFAULT.to_owned(),
             kind_from: None,
-            address: Vec::new(),
+            addresses: Vec::new(),
             advertised_on: None,
+            own: BTreeMap::new(),
         }
     }
 }
 
-/// Without the addresses: one may have a password in it.
+/// For people: the kind and, where one is set, the address, without user and password.
+impl fmt::Display for RegistrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        let shown: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|address| without_password(address))
+            .collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        write!(f, " at {}", shown.join(", "))
+    }
+}
+
+/// Like `Display`, and with the names of the backends that were added.
 impl fmt::Debug for RegistrySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistrySettings")
-            .field("kind", &self.kind)
-            .field("addresses", &self.address.len())
-            .finish()
+            .field("registry", &self.to_string())
+            .field("own", &self.own.keys())
+            .finish_non_exhaustive()
     }
+}
+
+/// `scheme://user:password@host?token=…` as `scheme://host`.
+fn without_password(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = host.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}{host}")
 }
 
 type Opened = micro_registry::Result<Arc<dyn Registry>>;
@@ -80,148 +223,88 @@ const MDNS: Option<Open> = Some(open_mdns);
 #[cfg(feature = "mdns")]
 fn open_mdns(settings: &RegistrySettings) -> Opened {
     let mut mdns = micro_registry_mdns::Mdns::builder();
-    for address in &settings.address {
+    for address in &settings.addresses {
         mdns = mdns.address(address);
     }
     // Loopback is always among them.
-    if let Some(ip) = settings.advertised_on.filter(|_| settings.address.is_empty()) {
+    if let Some(ip) = settings.advertised_on.filter(|_| settings.addresses.is_empty()) {
         mdns = mdns.address(ip.to_string());
     }
     Ok(Arc::new(mdns.build()?))
 }
 
 fn open_static(settings: &RegistrySettings) -> Opened {
-    Ok(Arc::new(settings.address.join(",").parse::<Static>()?))
+    Ok(Arc::new(settings.addresses.join(",").parse::<Static>()?))
 }
 
 fn open_memory(_settings: &RegistrySettings) -> Opened {
     Ok(Arc::new(Memory::default()))
 }
 
-/// The backends that `MICRO_REGISTRY` can name: those in the box, and a user's own.
-#[derive(Clone, Default)]
-pub(crate) struct Backends {
-    own: BTreeMap<String, Factory>,
-}
-
-impl Backends {
-    /// Adds a backend of the user's own; of two with one name the last stands, also over one in the box.
-    pub(crate) fn add(
-        &mut self,
-        name: impl Into<String>,
-        factory: impl Fn(&RegistrySettings) -> Opened + Send + Sync + 'static,
-    ) {
-        self.own.insert(name.into(), Arc::new(factory));
-    }
-
-    /// Opens the registry that `settings` name. Touches no network: backends connect in their first call.
-    pub(crate) fn open(&self, settings: &RegistrySettings) -> Result<Arc<dyn Registry>> {
-        let opened = if let Some(factory) = self.own.get(&settings.kind) {
-            factory(settings)
-        } else {
-            self.in_the_box(settings)?(settings)
-        };
-        opened.map_err(|error| settings.error("cannot be used").with_source(error))
-    }
-
-    fn in_the_box(&self, settings: &RegistrySettings) -> Result<Open> {
-        let kind = &settings.kind;
-        match IN_THE_BOX.iter().find(|(name, _)| name == kind) {
-            Some((_, Some(open))) => Ok(*open),
-            Some((feature, None)) => Err(settings.error(&format!(
-                "is not in this build, which has {}; switch on the feature {feature:?} of micro-rs",
-                self.names(|open| open.is_some())
-            ))),
-            None => Err(settings.error(&format!("is unknown; allowed are {}", self.names(|_| true)))),
-        }
-    }
-
-    fn names(&self, keep: impl Fn(Option<Open>) -> bool) -> String {
-        let in_the_box = IN_THE_BOX
-            .iter()
-            .filter(|(_, open)| keep(*open))
-            .map(|(name, _)| *name);
-        let own = self.own.keys().map(String::as_str);
-        in_the_box.chain(own).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl fmt::Debug for Backends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.own.keys()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(kind: &str, address: &[&str]) -> RegistrySettings {
-        RegistrySettings {
-            kind: kind.to_owned(),
-            kind_from: Some("MICRO_REGISTRY".to_owned()),
-            address: address.iter().map(|&address| address.to_owned()).collect(),
-            advertised_on: None,
-        }
+    fn settings(kind: &str, addresses: &str) -> RegistrySettings {
+        RegistrySettings::default()
+            .with_kind(kind, "MICRO_REGISTRY")
+            .with_addresses(addresses)
     }
 
     fn refused(kind: &str) -> String {
-        let error = Backends::default().open(&settings(kind, &[])).unwrap_err();
+        let error = settings(kind, "").open().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Config);
         format!("{error:#}")
     }
 
     #[test]
-    fn what_needs_no_server_opens() {
-        for (kind, address) in [
-            ("memory", &[][..]),
-            ("static", &["greeter=10.0.0.1:9090", "orders=10.0.0.2:9090"]),
+    fn what_is_in_this_build_opens_without_touching_the_network() {
+        for (kind, addresses) in [
+            ("memory", ""),
+            ("static", "greeter=10.0.0.1:9090, orders=10.0.0.2:9090"),
+            #[cfg(feature = "mdns")]
+            ("mdns", "127.0.0.1:5354"),
         ] {
-            let registry = Backends::default().open(&settings(kind, address)).unwrap();
-            assert_eq!(registry.name(), kind);
+            assert_eq!(settings(kind, addresses).open().unwrap().name(), kind);
         }
     }
 
     #[test]
     fn a_backend_that_is_not_built_in_names_the_feature_to_switch_on() {
-        for (kind, open) in IN_THE_BOX {
-            if open.is_none() {
-                let message = refused(kind);
-                assert!(
-                    message.starts_with(&format!("registry \"{kind}\" is not in this build, which has "))
-                );
-                assert!(
-                    message.contains(&format!("switch on the feature \"{kind}\" of micro-rs")),
-                    "{message}"
-                );
-            }
+        for (kind, _) in IN_THE_BOX.iter().filter(|(_, open)| open.is_none()) {
+            let message = refused(kind);
+            let start = format!("registry \"{kind}\" is not in this build, which has ");
+            assert!(message.starts_with(&start), "{message}");
+            let end =
+                format!("static, memory; switch on the feature \"{kind}\" of micro-rs (MICRO_REGISTRY)");
+            assert!(message.ends_with(&end), "{message}");
         }
     }
 
     #[test]
     fn an_unknown_name_lists_what_is_allowed_and_where_it_stands() {
-        let message = refused("zookeeper");
-        let expected = "registry \"zookeeper\" is unknown; allowed are mdns, consul, etcd, static, memory (MICRO_REGISTRY)";
-        assert_eq!(message, expected);
+        assert_eq!(
+            refused("zookeeper"),
+            "registry \"zookeeper\" is unknown; allowed are mdns, consul, etcd, static, memory (MICRO_REGISTRY)"
+        );
     }
 
     #[test]
     fn a_backend_of_ones_own_is_opened_by_its_name_and_listed() {
-        let mut backends = Backends::default();
-        backends.add("zookeeper", |settings: &RegistrySettings| {
-            assert_eq!(settings.addresses(), ["zk:2181"]);
-            Ok(Arc::new(Memory::default()))
-        });
-        backends.open(&settings("zookeeper", &["zk:2181"])).unwrap();
-        let error = backends.open(&settings("zk", &[])).unwrap_err();
+        let with_own = |kind| {
+            settings(kind, "zk:2181").backend("zookeeper", |settings| {
+                assert_eq!(settings.addresses(), ["zk:2181"]);
+                Ok(Arc::new(Memory::default()))
+            })
+        };
+        with_own("zookeeper").open().unwrap();
+        let error = with_own("zk").open().unwrap_err();
         assert!(error.to_string().contains("memory, zookeeper"), "{error}");
     }
 
     #[test]
     fn an_address_that_cannot_be_used_says_what_is_expected() {
-        let error = Backends::default()
-            .open(&settings("static", &["10.0.0.1"]))
-            .unwrap_err();
+        let error = settings("static", "10.0.0.1").open().unwrap_err();
         assert!(
             format!("{error:#}").contains("expected is service=host:port"),
             "{error:#}"
@@ -229,8 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn addresses_stay_out_of_debug_output() {
-        let shown = format!("{:?}", settings("etcd", &["http://root:secret@10.0.0.1:2379"]));
-        assert!(!shown.contains("secret"), "{shown}");
+    fn passwords_are_never_shown() {
+        let settings = settings(
+            "etcd",
+            "http://root:secret@10.0.0.1:2379,root:secret@b:1,https://c?token=secret",
+        );
+        assert_eq!(
+            settings.to_string(),
+            "etcd at http://10.0.0.1:2379, b:1, https://c"
+        );
+        assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
     }
 }

@@ -15,7 +15,7 @@ use super::{
     connector::{Connect, Tcp},
     settings::{Policy, Settings},
 };
-use crate::{Error, ErrorKind, Result, context::Propagation, control::Control};
+use crate::{Error, ErrorKind, Result, config::Loaded, context::Propagation, control::Control};
 
 /// Builds a [`Client`].
 #[must_use]
@@ -41,9 +41,12 @@ impl ClientBuilder {
         }
     }
 
-    /// Sets all that configuration knows.
-    pub(crate) fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
+    /// Lays what the file and the environment say over what code said.
+    pub(crate) fn configured(mut self, loaded: &Loaded) -> Self {
+        if loaded.propagation().is_some() {
+            self.propagate = None;
+        }
+        loaded.client(&mut self.settings);
         self
     }
 

@@ -29,7 +29,12 @@ use micro_registry::{Registry, ServiceName, Snapshot};
 use tonic::{Status, body::Body};
 
 use self::target::Target;
-use crate::control::Control;
+use crate::{
+    Result,
+    backends::RegistrySettings,
+    config::{Environment, Loaded},
+    control::Control,
+};
 
 pub(crate) use self::settings::Settings;
 pub use self::{
@@ -74,6 +79,27 @@ struct Inner {
 }
 
 impl Client {
+    /// A client of the registry that `micro.toml` and the environment name, with the settings they have: see
+    /// [`config`](crate::config). Touches no network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a mistake in the configuration, and for a registry that this
+    /// build does not have.
+    pub fn from_env() -> Result<Self> {
+        Self::from_settings(&RegistrySettings::from_env()?)
+    }
+
+    /// A client of this registry, otherwise like [`from_env`](Self::from_env).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_env`](Self::from_env).
+    pub fn from_settings(registry: &RegistrySettings) -> Result<Self> {
+        let loaded = Loaded::load(&Environment::Process)?;
+        Self::builder(registry.open()?).configured(&loaded).build()
+    }
+
     /// Starts a client that finds its nodes in `registry`.
     pub fn builder(registry: Arc<dyn Registry>) -> ClientBuilder {
         ClientBuilder::new(registry)

@@ -1,8 +1,12 @@
 //! Lays what was typed over what code and defaults say.
 
+use std::mem;
+
 use super::{Loaded, value::Pairs};
 use crate::{
     backends::RegistrySettings,
+    client,
+    context::Propagation,
     server,
     service::{Identity, Settings},
 };
@@ -12,11 +16,11 @@ impl Loaded {
     pub(crate) fn registry(&self, settings: &mut RegistrySettings) {
         let typed = &self.typed.registry;
         if let Some(kind) = &typed.kind {
-            settings.kind = kind.0.clone();
-            settings.kind_from = self.place("registry.kind");
+            let from = self.place("registry.kind").unwrap_or_default();
+            *settings = mem::take(settings).with_kind(&kind.0, from);
         }
         if let Some(address) = &typed.address {
-            settings.address = address.0.clone();
+            settings.set_addresses(address.0.clone());
         }
     }
 
@@ -98,10 +102,41 @@ impl Loaded {
             &mut settings.accept_backoff_max,
             typed.accept_backoff_max.map(|span| span.0),
         );
+        set(&mut settings.propagation, self.propagation());
+    }
+
+    /// How the client finds, connects and calls.
+    pub(crate) fn client(&self, settings: &mut client::Settings) {
+        let typed = self.typed.client.clone();
         set(
-            &mut settings.propagation,
-            self.typed.client.propagate.clone().map(|keys| keys.0),
+            &mut settings.request_timeout,
+            typed.request_timeout.map(|span| span.0),
         );
+        set(
+            &mut settings.connect_timeout,
+            typed.connect_timeout.map(|span| span.0),
+        );
+        set(&mut settings.policy, typed.policy.map(|policy| policy.0));
+        set(&mut settings.hold_down, typed.hold_down.map(|span| span.0));
+        set(&mut settings.subset, typed.subset.map(|count| count.0));
+        set(
+            &mut settings.connections_per_node,
+            typed.connections_per_node.map(|count| count.0),
+        );
+        set(
+            &mut settings.keepalive_interval,
+            typed.keepalive_interval.map(|span| span.0),
+        );
+        set(
+            &mut settings.keepalive_timeout,
+            typed.keepalive_timeout.map(|span| span.0),
+        );
+        set(&mut settings.propagation, self.propagation());
+    }
+
+    /// Which metadata travels on, if anybody said.
+    pub(crate) fn propagation(&self) -> Option<Propagation> {
+        self.typed.client.propagate.clone().map(|keys| keys.0)
     }
 }
 

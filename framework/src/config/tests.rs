@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     ErrorKind,
     backends::RegistrySettings,
+    client, server,
     service::{Identity, Settings},
 };
 
@@ -37,6 +38,24 @@ fn refused(text: &str, variables: &[(&str, &str)]) -> String {
     let error = load(text, variables).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     format!("{error:#}")
+}
+
+/// Everything that can be set, as it is when `loaded` is laid over the defaults.
+fn laid_over_defaults(loaded: &Loaded) -> String {
+    let (mut registry, mut lifecycle, mut who) =
+        (RegistrySettings::default(), Settings::default(), identity());
+    let (mut server, mut client) = (server::Settings::default(), client::Settings::default());
+    loaded.registry(&mut registry);
+    loaded.lifecycle(&mut lifecycle);
+    loaded.identity(&mut who);
+    loaded.server(&mut server);
+    loaded.client(&mut client);
+    format!("{registry:#?} {lifecycle:#?} {who:#?} {server:#?} {client:#?}")
+}
+
+/// Everything, with nothing set.
+fn defaults() -> String {
+    laid_over_defaults(&Loaded::load(&Environment::Given(Default::default())).unwrap())
 }
 
 fn identity() -> Identity {
@@ -137,7 +156,7 @@ fn every_variable_sets_its_key() {
     loaded.lifecycle(&mut settings);
     loaded.identity(&mut who);
     assert_eq!(
-        (registry.kind.as_str(), registry.addresses()),
+        (registry.kind(), registry.addresses()),
         ("consul", &["a:1".to_owned(), "b:2".to_owned()][..])
     );
     assert_eq!(settings.ttl, Duration::from_secs(3));
@@ -305,4 +324,54 @@ fn keys_allowed(table: &str) -> BTreeSet<String> {
     let message = refused(&format!("[{table}]\nno_such_key = 1"), &[]);
     let (_, listed) = message.split_once(" expected ").unwrap();
     listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_limit_of_server_and_client_can_be_set() {
+    let changed: String = REFERENCE
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some((key, value)) if !line.starts_with('#') => format!("{key} = {}\n", another(value)),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let loaded = load(&changed, &[]).unwrap();
+    let (before, after) = (defaults(), laid_over_defaults(&loaded));
+    let same: Vec<_> = before
+        .lines()
+        .zip(after.lines())
+        .filter(|(before, after)| {
+            before == after && before.contains(": ") && !before.ends_with(['{', '(', '['])
+        })
+        .map(|(before, _)| before.trim())
+        .collect();
+    // What has no default to change, and what is nothing but a list's frame.
+    for line in same {
+        let free = [
+            "name: ",
+            "version: ",
+            "id: ",
+            "advertise: ",
+            "metadata: ",
+            "own: ",
+            "exact: ",
+        ];
+        assert!(
+            free.iter().any(|start| line.starts_with(start)),
+            "not set: {line}"
+        );
+    }
+}
+
+/// A value other than `value` that the same key allows.
+fn another(value: &str) -> &'static str {
+    let value = value.split('#').next().unwrap_or_default().trim();
+    match value {
+        "\"mdns\"" => "\"memory\"",
+        "\"127.0.0.1:0\"" => "\"127.0.0.1:1\"",
+        "\"least_loaded\"" => "\"random\"",
+        value if value.starts_with('[') => "[\"x-other-\"]",
+        value if value.starts_with('"') => "\"7m\"",
+        _ => "7",
+    }
 }

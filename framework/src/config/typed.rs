@@ -4,7 +4,10 @@ use micro_registry::ServiceName;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::value::{Count, Keys, List, MaybeSpan, Pairs, Parsed, Span};
-use crate::service::{Advertise, Listen};
+use crate::{
+    client::Policy,
+    service::{Advertise, Listen},
+};
 
 /// The whole of `micro.toml`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -63,7 +66,7 @@ pub(super) struct Server {
 pub(super) struct Client {
     pub(super) request_timeout: Option<Span>,
     pub(super) connect_timeout: Option<Span>,
-    pub(super) policy: Option<Parsed<String>>,
+    pub(super) policy: Option<Parsed<Policy>>,
     pub(super) propagate: Option<Keys>,
     pub(super) hold_down: Option<Span>,
     pub(super) subset: Option<Count<usize>>,
