@@ -32,9 +32,11 @@ fn opens_with_a_sentence(text: &str) -> bool {
         .map_while(|line| line.strip_prefix("//! "))
         .map(str::trim)
         .collect();
+    // `mDNS` begins a sentence as it is.
     let begins = paragraph
         .first()
-        .is_some_and(|line| !line.starts_with(char::is_lowercase));
+        .and_then(|line| line.split_whitespace().next())
+        .is_some_and(|word| !word.chars().all(char::is_lowercase));
     begins && paragraph.last().is_some_and(|line| line.ends_with('.'))
 }
 
@@ -50,6 +52,7 @@ mod tests {
     fn a_file_opens_with_a_sentence() {
         for text in [
             "//! Gives names to things.\n\nfn a() {}",
+            "//! mDNS on the loopback interface.",
             "//! `Names`, and what they are\n//! for.\n//!\n//! More of it:",
         ] {
             assert_eq!(findings(text), 0, "{text}");
