@@ -19,6 +19,8 @@ mod opening;
 mod reflection;
 mod settings;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 

@@ -1,0 +1,194 @@
+//! Limits of connections, streams, headers and age, and an accept loop that no error ends.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant, timeout},
+};
+use tonic::Code;
+
+use super::support::{Connection, LONG, Order, TestServer, builder};
+use crate::server::{Listener, Settings, bind};
+
+#[tokio::test]
+async fn a_connection_above_the_limit_is_closed_at_once_and_taken_later() {
+    let settings = Settings {
+        connections_max: 1,
+        ..Settings::default()
+    };
+    let server = TestServer::start(settings).await;
+    let first = server.connect().await;
+    assert_eq!(first.say("hello").await.unwrap(), "hello");
+
+    let mut second = server.tcp().await;
+    let mut answer = Vec::new();
+    // Closed or reset; either way there is no answer.
+    let _ = timeout(LONG, second.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.is_empty());
+    assert_eq!(first.say("hello").await.unwrap(), "hello");
+
+    drop(first);
+    let deadline = Instant::now() + LONG;
+    loop {
+        let io = TcpStream::connect(server.server.local_address()).await.unwrap();
+        if Connection::over(io).await.say("hello").await.is_ok() {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no connection was taken after the first ended"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_how_many_streams_it_may_open() {
+    let settings = Settings {
+        streams_max: 3,
+        ..Settings::default()
+    };
+    let server = TestServer::start(settings).await;
+    let (mut requests, connection) = h2::client::handshake(server.tcp().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    // The first answer comes after the server's settings.
+    let request = http::Request::get("http://x/health").body(()).unwrap();
+    requests = requests.ready().await.unwrap();
+    let (answer, _) = requests.send_request(request, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    assert_eq!(requests.current_max_send_streams(), 3);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn headers_that_are_too_large_fail_their_call_alone() {
+    let server = TestServer::start(Settings::default()).await;
+    let connection = server.connect().await;
+    let mut request = tonic::Request::new(Order::new("hello"));
+    for n in 0..20 {
+        let key = format!("x-large-{n}").parse::<tonic::metadata::AsciiMetadataKey>();
+        let value = "x".repeat(1000).parse().unwrap();
+        request.metadata_mut().insert(key.unwrap(), value);
+    }
+    connection.call(request).await.unwrap_err();
+    assert_eq!(connection.say("hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_peer_that_resets_what_it_opens_again_and_again_is_sent_away() {
+    const AT_ONCE: usize = 50;
+    let server = TestServer::start_in_memory(Settings::default());
+    let (mut requests, connection) = h2::client::handshake(server.dial()).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let attack = async {
+        loop {
+            for _ in 0..AT_ONCE {
+                requests = requests.ready().await?;
+                let request = http::Request::post("http://x/test.Echo/Call").body(()).unwrap();
+                let (_, mut body) = requests.send_request(request, false)?;
+                body.send_reset(h2::Reason::CANCEL);
+            }
+            // Lets them be sent, all at once.
+            tokio::task::yield_now().await;
+        }
+    };
+    let error: h2::Error = timeout(LONG, attack)
+        .await
+        .map(|ended: Result<(), _>| ended.unwrap_err())
+        .expect("the attack should end");
+    assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
+    connection.abort();
+    assert_eq!(server.connect().await.say("hello").await.unwrap(), "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_asked_to_go_and_its_calls_finish() {
+    let settings = Settings {
+        connection_age_max: Some(Duration::from_secs(60)),
+        ..Settings::default()
+    };
+    let server = TestServer::start_in_memory(settings);
+    let connection = server.connect().await;
+    tokio::time::sleep(Duration::from_secs(53)).await;
+    let request = tonic::Request::new(Order::new("never"));
+    let mut stream = connection.stream(request).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+    tokio::time::sleep(Duration::from_secs(14)).await;
+
+    let status = connection.say("hello").await.unwrap_err();
+    assert_ne!(status.code(), Code::DeadlineExceeded);
+    assert!(futures_util::poll!(std::pin::pin!(stream.message())).is_pending());
+    drop(stream);
+    connection.ended().await;
+}
+
+/// A listener whose system is in trouble for a while.
+struct Troubled {
+    listener: TcpListener,
+    errors: Vec<io::Error>,
+}
+
+#[async_trait::async_trait]
+impl Listener for Troubled {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self.errors.pop() {
+            Some(error) => Err(error),
+            None => Listener::accept(&mut self.listener).await,
+        }
+    }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_address()
+    }
+}
+
+#[tokio::test]
+async fn no_error_of_accepting_ends_it() {
+    let too_many_files = 24;
+    let errors = vec![
+        io::Error::from_raw_os_error(too_many_files),
+        io::ErrorKind::ConnectionAborted.into(),
+        io::Error::other("unheard of"),
+        io::ErrorKind::InvalidInput.into(),
+        io::Error::from_raw_os_error(too_many_files),
+    ];
+    let listener = bind("127.0.0.1:0").await.unwrap();
+    let (builder, _) = builder(Settings::default());
+    let mut server = builder
+        .build()
+        .unwrap()
+        .start(Troubled { listener, errors })
+        .unwrap();
+    let io = TcpStream::connect(server.local_address()).await.unwrap();
+    assert_eq!(Connection::over(io).await.say("hello").await.unwrap(), "hello");
+    assert!(futures_util::poll!(std::pin::pin!(server.failed())).is_pending());
+}
+
+/// A listener with a fault.
+struct Faulty;
+
+#[async_trait::async_trait]
+impl Listener for Faulty {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        panic!("a fault")
+    }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_is_a_failure_of_the_server() {
+    let (builder, _) = builder(Settings::default());
+    let mut server = builder.build().unwrap().start(Faulty).unwrap();
+    let error = timeout(LONG, server.failed()).await.unwrap();
+    assert_eq!(error.kind(), crate::ErrorKind::Server);
+    server.drain(LONG).await;
+}

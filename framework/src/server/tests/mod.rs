@@ -1,0 +1,11 @@
+//! Tests of a whole server, over real sockets, or in memory where time is stopped.
+
+mod calls;
+mod deadlines;
+mod drain;
+mod limits;
+mod openings;
+mod panics;
+mod probes;
+mod refusals;
+mod support;
