@@ -1,8 +1,17 @@
 //! The suite that every backend passes: one test for each clause of the contract, run against the real thing.
 //!
-//! A backend writes a [`Harness`], which opens registry handles the way one more process would, and one line. What it
-//! can be made to do, it says by implementing [`Absent`], [`Restart`] and [`Foreign`]; what it cannot, it says in the
-//! macro, with the reason, and the clause then shows as ignored with that reason. Neither does not compile.
+//! A backend writes a [`Harness`] and one line, in a file of its `tests/`:
+//!
+//! - [`Harness::start`] prepares the backend for one clause, and `Drop` stops what it started;
+//!   [`Harness::process`] opens a registry handle the way one more process would. The other methods say how long the
+//!   backend may take and what it has room for; each has a default to be overridden where the backend differs.
+//! - [`Absent`], [`Restart`] and [`Foreign`] make the backend fail, or let others write into it.
+//! - [`conformance!`](crate::conformance!) makes the tests. A clause that the backend cannot be made to do stands there
+//!   with the reason, and then shows as ignored with that reason; a clause that is neither does not compile.
+//!
+//! The clauses are the functions of [`clauses`]; each says what holds. They wait by looking again, never longer than
+//! the harness says, and end with what was being done and which nodes are missing, extra or different. Each uses
+//! service names that nobody else has, so they run at the same time and on a backend that others use.
 //!
 //! ```no_run
 //! use std::sync::Arc;
