@@ -102,8 +102,13 @@ impl Shared {
         match time::timeout(HEARD_WAIT, look(&mut self.directory.subscribe(), there)).await {
             Ok(heard) => heard,
             Err(elapsed) => {
+                let reason = if self.directory.borrow().is_full() {
+                    "there are too many instances"
+                } else {
+                    "the announcement does not arrive"
+                };
                 let message = format!(
-                    "announce node `{}` by mDNS on {}: the announcement does not arrive",
+                    "announce node `{}` by mDNS on {}: {reason}",
                     announcement.record.node.id(),
                     self.settings.interfaces
                 );

@@ -10,7 +10,8 @@ use tokio::{
 
 use crate::{
     daemon::{Daemon, VERIFY_WAIT},
-    directory::{Directory, Phase, VERIFY_INTERVAL},
+    directory::{Directory, VERIFY_INTERVAL},
+    phase::Phase,
     session::{Look, Shared, look},
 };
 

@@ -9,9 +9,10 @@ use tracing::{debug, warn};
 
 use crate::{
     daemon::{Daemon, Running},
-    directory::{Directory, Heard, INSTANCES_MAX, Phase, VERIFY_INTERVAL},
+    directory::{Directory, Heard, INSTANCES_MAX, VERIFY_INTERVAL},
     interfaces::Interfaces,
     multicast,
+    phase::Phase,
     session::Shared,
     warning::Warning,
 };

@@ -12,6 +12,7 @@ mod directory;
 mod interest;
 mod interfaces;
 mod multicast;
+mod phase;
 mod record;
 mod session;
 mod warning;

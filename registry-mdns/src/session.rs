@@ -14,8 +14,9 @@ use crate::{
     announcer::Announcer,
     browser::Browser,
     daemon::Daemon,
-    directory::{Directory, Failure, Phase},
+    directory::Directory,
     interest::Interest,
+    phase::{Failure, Phase},
 };
 
 /// Owns the task and through it the daemon; both end when this is dropped.
