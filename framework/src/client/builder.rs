@@ -15,14 +15,13 @@ use super::{
     connector::{Connect, Tcp},
     settings::{Policy, Settings},
 };
-use crate::{Error, ErrorKind, Result, config::Loaded, context::Propagation, control::Control};
+use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
 
 /// Builds a [`Client`].
 #[must_use]
 pub struct ClientBuilder {
     registry: Arc<dyn Registry>,
     settings: Settings,
-    propagate: Option<Vec<String>>,
     connector: Arc<dyn Connect>,
     control: Option<Control>,
     layers: Vec<UserLayer>,
@@ -34,7 +33,6 @@ impl ClientBuilder {
         Self {
             registry,
             settings,
-            propagate: None,
             connector: Arc::new(Tcp),
             control: None,
             layers,
@@ -43,9 +41,6 @@ impl ClientBuilder {
 
     /// Lays what the file and the environment say over what code said.
     pub(crate) fn configured(mut self, loaded: &Loaded) -> Self {
-        if loaded.propagation().is_some() {
-            self.propagate = None;
-        }
         loaded.client(&mut self.settings);
         self
     }
@@ -101,13 +96,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets which metadata travels from a call to those made on its behalf, beside trace context and baggage: keys, and
-    /// prefixes that end in `-` or `*`. Default: the prefix `x-md-global-`.
-    pub fn propagate(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.propagate = Some(keys.into_iter().map(Into::into).collect());
-        self
-    }
-
     /// Adds a layer that every call meets before it is sent; the first one added meets it first. Default: none.
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -138,12 +126,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a limit of zero, or metadata that must not travel;
+    /// [`ErrorKind::Config`] for a limit of zero;
     /// [`ErrorKind::Server`] when the control thread cannot be started.
-    pub fn build(mut self) -> Result<Client> {
-        if let Some(keys) = &self.propagate {
-            self.settings.propagation = Propagation::new(keys.iter().map(String::as_str))?;
-        }
+    pub fn build(self) -> Result<Client> {
         let settings = &self.settings;
         let limits = [
             ("request_timeout", settings.request_timeout.is_zero()),

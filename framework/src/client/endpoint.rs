@@ -33,7 +33,7 @@ pub(super) struct Endpoint {
     pub(super) node: Arc<Node>,
     /// The place in the order in which this client connects ahead.
     pub(super) rank: u64,
-    pub(super) state: State,
+    state: State,
     /// Until when the node is kept although the registry no longer lists it; `None` while it is listed.
     pub(super) held_until: Option<Instant>,
     pub(super) failures: u32,
@@ -46,7 +46,7 @@ pub(super) struct Endpoint {
 
 /// What happens to make the endpoint ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     /// Nothing: it is not wanted now, or it has what it needs.
     Idle,
     /// A connection is being made.
@@ -100,11 +100,41 @@ impl Endpoint {
     }
 
     /// How many connections take streams.
-    pub(super) fn open_connections(&self) -> usize {
+    fn open_connections(&self) -> usize {
         self.connections
             .iter()
             .filter(|held| !held.connection.is_closing())
             .count()
+    }
+
+    /// Whether to start a connect now; if so, it counts as started. `ahead` asks for a first connection.
+    pub(super) fn wants_connection(&mut self, ahead: bool, connections_max: usize, now: Instant) -> bool {
+        let retry = match self.state {
+            State::Connecting => return false,
+            State::Backoff(until) if until > now => return false,
+            State::Backoff(_) => true,
+            State::Idle => false,
+        };
+        self.state = State::Idle;
+        if self.held_until.is_some() {
+            return false;
+        }
+        let open = self.open_connections();
+        let full = (1..connections_max).contains(&open) && self.flags.full.load(Ordering::Relaxed);
+        let wanted = full || (open == 0 && (ahead || retry));
+        if wanted {
+            self.state = State::Connecting;
+        }
+        wanted
+    }
+
+    /// When something is due without anything happening.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let retry = match self.state {
+            State::Backoff(until) => Some(until),
+            State::Idle | State::Connecting => None,
+        };
+        retry.into_iter().chain(self.held_until).min()
     }
 
     pub(super) fn connected(&mut self, connection: Arc<Connection>, now: Instant) {
@@ -134,6 +164,7 @@ impl Endpoint {
         };
         let held = self.connections.swap_remove(at);
         self.published = None;
+        self.flags.full.store(false, Ordering::Relaxed);
         if held.connection.has_answered() || now.duration_since(held.since) >= SHORT_LIVED {
             self.failures = 0;
         } else if self.state == State::Idle && !self.is_ready() {

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::{
     connection::{Connection, Driver, Keepalive, Plan},
     connector::Connect,
-    endpoint::{Endpoint, State},
+    endpoint::Endpoint,
     follower::Discovered,
     methods::Methods,
     picker::{Known, Picker},
@@ -219,22 +219,9 @@ impl Endpoints {
         let asked = self.shared.asked();
         let subset = self.subset();
         for endpoint in self.endpoints.values_mut() {
-            if endpoint.held_until.is_some() {
-                continue;
-            }
-            let due = match endpoint.state {
-                State::Idle => true,
-                State::Backoff(until) => until <= now,
-                State::Connecting => false,
-            };
-            let open = endpoint.open_connections();
-            let full =
-                open < self.settings.connections_per_node && endpoint.flags.full.load(Ordering::Relaxed);
             let id = endpoint.node.id();
-            let ahead =
-                open == 0 && (subset.as_ref().is_none_or(|ids| ids.contains(id)) || asked.contains(id));
-            if due && (ahead || full) {
-                endpoint.state = State::Connecting;
+            let ahead = subset.as_ref().is_none_or(|ids| ids.contains(id)) || asked.contains(id);
+            if endpoint.wants_connection(ahead, self.settings.connections_per_node, now) {
                 self.connections_made += 1;
                 let (id, key) = (
                     self.connections_made,
@@ -252,15 +239,16 @@ impl Endpoints {
     /// The nodes to connect to ahead of calls; `None` for all of them. A node that cannot be reached is replaced by the
     /// next one, and still tried.
     fn subset(&self) -> Option<HashSet<String>> {
-        if self.endpoints.len() <= self.settings.subset {
+        let size = self.settings.subset;
+        if self.endpoints.len() <= size {
             return None;
         }
         let mut ranked: Vec<_> = self.endpoints.values().collect();
-        ranked.sort_unstable_by_key(|endpoint| (endpoint.is_failing(), endpoint.rank));
+        ranked.select_nth_unstable_by_key(size, |endpoint| (endpoint.is_failing(), endpoint.rank));
         Some(
             ranked
                 .into_iter()
-                .take(self.settings.subset)
+                .take(size)
                 .map(|endpoint| endpoint.node.id().to_owned())
                 .collect(),
         )
@@ -311,30 +299,26 @@ impl Endpoints {
 
     /// When the next backoff or hold-down ends.
     fn next_wake(&self) -> Option<Instant> {
-        let due = self
-            .endpoints
-            .values()
-            .filter_map(|endpoint| match endpoint.state {
-                State::Backoff(until) => Some(until),
-                _ => None,
-            });
-        due.chain(self.endpoints.values().filter_map(|endpoint| endpoint.held_until))
-            .min()
+        self.endpoints.values().filter_map(Endpoint::next_wake).min()
     }
 
+    /// Publishes what is ready, if that is news: everybody who waits looks at it.
     fn publish(&mut self) {
-        let ready = self.endpoints.values_mut().filter_map(Endpoint::ready).collect();
+        let ready: Box<[_]> = self.endpoints.values_mut().filter_map(Endpoint::ready).collect();
         let known = Known {
             snapshot: self.snapshot.clone(),
             registry_failure: self.registry_failure.clone(),
             connect_failure: self.connect_failure.clone(),
             pending: self.endpoints.values().any(|endpoint| !endpoint.is_ready()),
         };
-        self.shared.publish(Picker {
+        let picker = Picker {
             ready,
             methods: Arc::clone(&self.methods),
             known,
-        });
+        };
+        if !self.shared.picker().is_same(&picker) {
+            self.shared.publish(picker);
+        }
     }
 }
 

@@ -55,6 +55,28 @@ pub(super) struct Flags {
     pub(super) refused: AtomicBool,
 }
 
+impl Picker {
+    /// Whether nobody can tell `other` from this one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (known, others) = (&self.known, &other.known);
+        self.ready.len() == other.ready.len()
+            && self
+                .ready
+                .iter()
+                .zip(&other.ready)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+            && Arc::ptr_eq(&self.methods, &other.methods)
+            && known.pending == others.pending
+            && known.snapshot == others.snapshot
+            && same(known.registry_failure.as_ref(), others.registry_failure.as_ref())
+            && same(known.connect_failure.as_ref(), others.connect_failure.as_ref())
+    }
+}
+
+fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
 impl Ready {
     /// Takes a place on the connection with the fewest streams, other than those in `tried`.
     fn reserve(&self, tried: &[u64]) -> Option<Arc<Connection>> {

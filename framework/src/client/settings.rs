@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::context::Propagation;
-
 /// How a client finds nodes, connects and calls. Each field's default stands in [`Default`].
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -23,8 +21,6 @@ pub(crate) struct Settings {
     pub(crate) keepalive_timeout: Duration,
     /// How a node is chosen.
     pub(crate) policy: Policy,
-    /// Which metadata travels from a call to the calls made on its behalf.
-    pub(crate) propagation: Propagation,
 }
 
 impl Default for Settings {
@@ -38,7 +34,6 @@ impl Default for Settings {
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             policy: Policy::default(),
-            propagation: Propagation::default(),
         }
     }
 }

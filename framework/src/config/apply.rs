@@ -131,7 +131,6 @@ impl Loaded {
             &mut settings.keepalive_timeout,
             typed.keepalive_timeout.map(|span| span.0),
         );
-        set(&mut settings.propagation, self.propagation());
     }
 
     /// Which metadata travels on, if anybody said.
