@@ -1,2 +1,80 @@
-//! Placeholder.
-fn main() {}
+//! The `micro` command.
+
+mod arguments;
+mod call;
+mod describe;
+mod dynamic;
+mod failure;
+mod health;
+mod input;
+mod lookup;
+mod metadata;
+mod output;
+mod run;
+mod services;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    arguments::{Arguments, Command},
+    failure::{Failure, Result},
+    lookup::Lookup,
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let is_json = arguments.command.is_json();
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, is_json);
+            failure.exit_code().into()
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<()> {
+    if let Command::BecomeNode(node) = &arguments.command {
+        return run::become_node(node.parent, &node.executable);
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_writer(std::io::stderr)
+        .init();
+    // One thread, which lives as long as the process: the kernel ends nodes with the thread that started them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because("start the runtime", &error))?;
+    let done = runtime.block_on(perform(arguments));
+    // What still blocks, such as a name lookup, must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+async fn perform(arguments: &Arguments) -> Result<()> {
+    let registry = &arguments.registry;
+    match &arguments.command {
+        Command::Run(arguments) => run::run(registry, arguments).await,
+        Command::Call(arguments) => call::call(&Lookup::open(registry)?, arguments).await,
+        Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,
+        Command::Describe(arguments) => describe::describe(&Lookup::open(registry)?, arguments).await,
+        Command::Health(arguments) => health::health(&Lookup::open(registry)?, arguments).await,
+        Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),
+    }
+}
+
+fn report(failure: &Failure, is_json: bool) {
+    if failure.is_silent() {
+        return;
+    }
+    if is_json {
+        return output::say(&failure.to_json().to_string());
+    }
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    // There is no better place to say that standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {failure}");
+}

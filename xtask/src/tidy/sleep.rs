@@ -4,11 +4,18 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 1] = [(
-    "framework/tests/client/support.rs",
-    "eventually",
-    "what a client does when nobody calls it, such as connecting ahead",
-)];
+const POLLS: [(&str, &str, &str); 2] = [
+    (
+        "framework/tests/client/support.rs",
+        "eventually",
+        "what a client does when nobody calls it, such as connecting ahead",
+    ),
+    (
+        "cli/src/run/tests.rs",
+        "eventually",
+        "what the processes of nodes do, such as writing a file and ending",
+    ),
+];
 
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -1,0 +1,220 @@
+//! What can be typed: the commands, their options and their help.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, builder::styling::Styles};
+
+use crate::metadata::Header;
+
+/// The most nodes of one `micro run`: more belong on more machines.
+pub(crate) const NODES_MAX: u16 = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  micro run examples/greeter --nodes 2
+  micro services
+  micro describe greeter
+  micro call greeter Say.Hello '{\"name\":\"Ada\"}'
+  micro health greeter
+
+The registry is the one of the services: MICRO_REGISTRY, micro.toml, or mDNS on this machine.";
+
+const REGISTRY_HELP: &str =
+    "mdns, static, or another registry of this build [default: MICRO_REGISTRY, micro.toml, or mdns]";
+const REGISTRY_ADDRESS_HELP: &str =
+    "Its addresses, separated by commas [default: MICRO_REGISTRY_ADDRESS, micro.toml, or the registry's own]";
+
+const RUN_HELP: &str = "\
+Examples:
+  micro run .
+  micro run examples/greeter --nodes 3
+
+Each node listens on a free port of 127.0.0.1. The nodes run in the folder of the package, so its micro.toml counts; \
+its table [run] can say nodes, bin and release. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \
+MICRO_SERVER_ADVERTISE are not passed on.
+
+A node that crashes is started again. Ctrl-C lets the nodes finish their calls; a second Ctrl-C kills them.";
+
+const CALL_HELP: &str = "\
+Examples:
+  micro call greeter Say.Hello '{\"name\":\"Ada\"}'
+  micro call greeter greeter.Say/Hello '{\"name\":\"Ada\"}' --timeout 2s -H 'x-md-global-tenant: a'
+  echo '{\"name\":\"Ada\"}' | micro call greeter Hello -
+
+Messages are the canonical JSON of protobuf. A stream goes in and out as one JSON a line.
+
+Exit codes: 0 for success, 2 for what was typed wrong, 1 for anything else that failed, and 64 + N for a call that \
+ended with the gRPC code N:
+  65 CANCELLED           71 PERMISSION_DENIED    77 INTERNAL
+  66 UNKNOWN             72 RESOURCE_EXHAUSTED   78 UNAVAILABLE
+  67 INVALID_ARGUMENT    73 FAILED_PRECONDITION  79 DATA_LOSS
+  68 DEADLINE_EXCEEDED   74 ABORTED              80 UNAUTHENTICATED
+  69 NOT_FOUND           75 OUT_OF_RANGE
+  70 ALREADY_EXISTS      76 UNIMPLEMENTED";
+
+const STYLES: Styles = Styles::styled();
+
+/// Runs microservices, finds them and calls them.
+#[derive(Debug, Parser)]
+#[command(name = "micro", version, styles = STYLES, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where services are looked for.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RegistryArguments {
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Registry", help = REGISTRY_HELP)]
+    pub(crate) registry: Option<String>,
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Registry", help = REGISTRY_ADDRESS_HELP)]
+    pub(crate) registry_address: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a service and run nodes of it until Ctrl-C
+    #[command(after_help = RUN_HELP)]
+    Run(RunArguments),
+    /// Call a method of a service with JSON
+    #[command(after_help = CALL_HELP)]
+    Call(CallArguments),
+    /// List the services of the registry
+    #[command(after_help = "Examples:\n  micro services\n  micro services --json")]
+    Services(ServicesArguments),
+    /// Show the nodes of a service, its methods and their messages
+    #[command(after_help = "Examples:\n  micro describe greeter\n  micro describe greeter --json")]
+    Describe(ServiceArguments),
+    /// Ask each node of a service for its health; exit code 1 unless all are serving
+    #[command(after_help = "Examples:\n  micro health greeter\n  micro health greeter --json")]
+    Health(ServiceArguments),
+    /// Become a node that ends with its parent: how `run` starts nodes, and of no other use.
+    #[command(hide = true)]
+    BecomeNode(BecomeNodeArguments),
+}
+
+impl Command {
+    /// Whether JSON is asked for, which then holds for errors, too.
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::Call(arguments) => arguments.json,
+            Self::Services(arguments) => arguments.json,
+            Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
+            Self::Run(_) | Self::BecomeNode(_) => false,
+        }
+    }
+}
+
+/// `micro run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The folder of the package
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// How many nodes to run [default: 1]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
+    pub(crate) nodes: Option<u16>,
+    /// The binary to run, if the package has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bin: Option<String>,
+    /// Build with optimisations
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+/// `micro call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArguments {
+    /// The name of the service in the registry
+    pub(crate) service: String,
+    /// The method: Say.Hello, greeter.Say/Hello, or Hello if there is only one
+    pub(crate) method: String,
+    /// The request as JSON, or - to read standard input
+    #[arg(default_value = "{}", value_name = "JSON")]
+    pub(crate) message: String,
+    /// Send metadata, as often as needed; the value of a key that ends in -bin is base64
+    #[arg(short = 'H', long = "header", value_name = "KEY:VALUE")]
+    pub(crate) headers: Vec<Header>,
+    /// How long the call may take, such as 500ms [default: 5s for a unary call, no limit for a stream]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
+    /// Write errors as JSON, too; results always are
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `micro services`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicesArguments {
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `micro describe` and `micro health`.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArguments {
+    /// The name of the service in the registry
+    pub(crate) service: String,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The hidden command of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct BecomeNodeArguments {
+    pub(crate) parent: u32,
+    pub(crate) executable: PathBuf,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    if time.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_is_shown_has_examples() {
+        for command in Arguments::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.contains("Examples:\n  micro "), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_or_have_a_unit() {
+        assert_eq!(time("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(time("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(time("1m 30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "0", "0s", "-1", "soon", "inf", "1e300"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! One call of a method that is known by its descriptor.
+
+use futures_util::Stream;
+use http::uri::PathAndQuery;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use tonic::{Request, Response, Status, Streaming, client::Grpc};
+
+use super::{Transport, codec::DynamicCodec};
+
+/// Calls a method that answers with one message, and waits for it.
+pub(crate) async fn invoke<T: Transport>(
+    channel: T,
+    method: &MethodDescriptor,
+    request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,
+) -> Result<Response<DynamicMessage>, Status> {
+    let mut grpc = ready(channel).await?;
+    grpc.client_streaming(request, path(method)?, DynamicCodec::new(method.output()))
+        .await
+}
+
+/// Calls a method that answers with a stream of messages.
+pub(crate) async fn invoke_streaming<T: Transport>(
+    channel: T,
+    method: &MethodDescriptor,
+    request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,
+) -> Result<Response<Streaming<DynamicMessage>>, Status> {
+    let mut grpc = ready(channel).await?;
+    grpc.streaming(request, path(method)?, DynamicCodec::new(method.output()))
+        .await
+}
+
+async fn ready<T: Transport>(channel: T) -> Result<Grpc<T>, Status> {
+    let mut grpc = Grpc::new(channel);
+    match grpc.ready().await {
+        Ok(()) => Ok(grpc),
+        Err(error) => Err(Status::from_error(error.into())),
+    }
+}
+
+fn path(method: &MethodDescriptor) -> Result<PathAndQuery, Status> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    // The names come from the server, which may have said anything.
+    PathAndQuery::try_from(&path)
+        .map_err(|error| Status::internal(format!("`{path}` cannot be a path: {error}")))
+}

@@ -1,0 +1,172 @@
+//! Where services are found: the client of the framework, and words for what is not there.
+
+use std::time::Duration;
+
+use micro::{
+    CallOptions, Channel, Client, RegistrySettings,
+    registry::{Error, ErrorKind, Snapshot},
+};
+use tokio::time::timeout;
+use tonic::Code;
+
+use crate::{
+    arguments::RegistryArguments,
+    dynamic::{Catalog, reflect},
+    failure::{Failure, Result, chain},
+};
+
+/// How long a server may take to describe itself, unless the caller has less time.
+const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer its answers may take once it has begun, which the channel does not limit.
+const REFLECTION_GRACE: Duration = Duration::from_secs(1);
+
+/// Where mDNS is when nobody says.
+const MDNS_DEFAULT: &str = "127.0.0.1:5353";
+
+/// A client, and where it looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    client: Client,
+    place: String,
+    typed: Vec<String>,
+}
+
+impl Lookup {
+    /// Opens the registry that the command line, the environment or `micro.toml` names.
+    pub(crate) fn open(arguments: &RegistryArguments) -> Result<Self> {
+        let mut settings = RegistrySettings::from_env().map_err(|error| Failure::new(chain(&error)))?;
+        if let Some(kind) = &arguments.registry {
+            settings = settings.with_kind(kind, "--registry");
+        }
+        if let Some(address) = &arguments.registry_address {
+            settings = settings.with_addresses(address);
+        }
+        if settings.kind() == "memory" {
+            return Err(Failure::usage(
+                "the memory registry is private to the process that uses it, so there is nothing to find in it from \
+                 here; choose another with --registry or MICRO_REGISTRY",
+            ));
+        }
+        let client = Client::from_settings(&settings).map_err(|error| Failure::new(chain(&error)))?;
+        Ok(Self {
+            client,
+            place: place(&settings),
+            typed: typed(&settings),
+        })
+    }
+
+    /// The registry and its address, for people.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The options that lead to the same place from anywhere; none where that is the default.
+    pub(crate) fn typed(&self) -> &[String] {
+        &self.typed
+    }
+
+    /// The name of the registry.
+    pub(crate) fn registry(&self) -> &'static str {
+        self.client.registry_name()
+    }
+
+    /// A channel to `service`.
+    pub(crate) fn channel(&self, service: &str) -> Channel {
+        self.client.channel(service)
+    }
+
+    /// The names of all services.
+    pub(crate) async fn services(&self) -> Result<Vec<String>> {
+        let services = self.client.services().await;
+        services.map_err(|error| self.failed("list the services", &error))
+    }
+
+    /// The nodes of `service`, which may be none.
+    pub(crate) async fn snapshot(&self, service: &str) -> Result<Snapshot> {
+        let snapshot = self.client.snapshot(service).await;
+        snapshot.map_err(|error| match error.kind() {
+            ErrorKind::InvalidArgument => Failure::usage(chain(&error)),
+            _ => self.failed(&format!("look up `{service}`"), &error),
+        })
+    }
+
+    /// The nodes of `service`, at least one.
+    ///
+    /// # Errors
+    ///
+    /// UNAVAILABLE with where it looked, and what there is, when there are none.
+    pub(crate) async fn nodes(&self, service: &str) -> Result<Snapshot> {
+        let snapshot = self.snapshot(service).await?;
+        if !snapshot.is_empty() {
+            return Ok(snapshot);
+        }
+        let services = self.services().await?;
+        let there = match services.as_slice() {
+            [] => "no services at all are there".to_owned(),
+            _ => format!("the services there are: {}", services.join(", ")),
+        };
+        let message = format!("no nodes of `{service}` in {}; {there}", self.place);
+        Err(Failure::coded(Code::Unavailable, message))
+    }
+
+    /// What `service` offers, as one of its nodes tells: the one that `options` name, or any. It may take 5 s, or up to `limit`
+    /// if that is less.
+    pub(crate) async fn catalog(
+        &self,
+        service: &str,
+        options: CallOptions,
+        limit: Option<Duration>,
+    ) -> Result<Catalog> {
+        let limit = limit.map_or(REFLECTION_TIMEOUT, |limit| limit.min(REFLECTION_TIMEOUT));
+        let channel = self.channel(service).options(options.timeout(limit));
+        match timeout(limit + REFLECTION_GRACE, reflect(channel)).await {
+            Ok(Ok(catalog)) => Ok(catalog),
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Err(Failure::coded(
+                Code::Unimplemented,
+                format!(
+                    "`{service}` has no reflection, so its methods are not known; \
+                     give its descriptors to the service with `.descriptors(FILE_DESCRIPTOR_SET)`"
+                ),
+            )),
+            Ok(Err(status)) => Err(status.into()),
+            Err(_) => Err(Failure::coded(
+                Code::DeadlineExceeded,
+                format!("`{service}` did not describe itself within {limit:?}"),
+            )),
+        }
+    }
+
+    fn failed(&self, doing: &str, error: &Error) -> Failure {
+        let code = match error.kind() {
+            ErrorKind::Unauthenticated => Code::Unauthenticated,
+            ErrorKind::PermissionDenied => Code::PermissionDenied,
+            ErrorKind::InvalidArgument => Code::InvalidArgument,
+            _ => Code::Unavailable,
+        };
+        Failure::coded(
+            code,
+            format!("cannot {doing} in {}: {}", self.place, chain(error)),
+        )
+    }
+}
+
+fn place(settings: &RegistrySettings) -> String {
+    match (settings.kind(), settings.addresses()) {
+        ("mdns", []) => format!("mdns at {MDNS_DEFAULT}"),
+        (_, []) => format!("{settings} at its default address"),
+        _ => settings.to_string(),
+    }
+}
+
+fn typed(settings: &RegistrySettings) -> Vec<String> {
+    let mut typed = Vec::new();
+    if settings.kind() != RegistrySettings::default().kind() {
+        typed.extend(["--registry".to_owned(), settings.kind().to_owned()]);
+    }
+    let addresses = settings.addresses().join(",");
+    // An address with a password in it is not for the screen.
+    if !addresses.is_empty() && !addresses.contains('@') {
+        typed.extend(["--registry-address".to_owned(), addresses]);
+    }
+    typed
+}

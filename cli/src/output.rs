@@ -1,0 +1,66 @@
+//! Standard output: results and nothing else.
+
+use std::io::{self, Write};
+
+use crate::failure::{Failure, Result};
+
+/// Writes one line of a result and hands it on at once, so that a stream can be followed.
+///
+/// # Errors
+///
+/// A silent one when the reader has gone away.
+pub(crate) fn print(line: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    let written = output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::unread(),
+        _ => Failure::because("write the result", &error),
+    })
+}
+
+/// Writes a value as JSON that people can read, too.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
+    print(&format!("{value:#}"))
+}
+
+/// Says something that is no result, on standard error.
+pub(crate) fn say(words: &str) {
+    // There is no better place to say that standard error is closed.
+    let _ = writeln!(io::stderr(), "{words}");
+}
+
+/// Rows in columns as wide as their widest cell.
+pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_lines_have_no_trailing_space() {
+        let rows = [["NODE", "AT"], ["é-1", "127.0.0.1:9090"], ["greeter-1", ""]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+        assert_eq!(
+            table(&rows),
+            ["NODE       AT", "é-1        127.0.0.1:9090", "greeter-1"]
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Where the lines of all nodes and our own words come together: one thread, so that a terminal that stands still holds
+//! up no signal.
+
+use std::{
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Style};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+/// How many lines may wait for the terminal; beyond that, nodes wait for it, too.
+const QUEUE_LENGTH: usize = 1024;
+/// How long the last lines may take at the end.
+const FINISH_WAIT: Duration = Duration::from_secs(1);
+
+/// One colour a node; they come round again.
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::Red,
+];
+
+/// What is shown.
+enum Entry {
+    /// A line of a node, to standard output.
+    Node { number: usize, line: Vec<u8> },
+    /// A line of our own, to standard error.
+    Own(String),
+}
+
+/// Takes lines; clones write to the same place.
+#[derive(Clone)]
+pub(super) struct Printer {
+    entries: mpsc::Sender<Entry>,
+}
+
+/// The thread behind a [`Printer`].
+pub(super) struct Printing {
+    gone: watch::Receiver<bool>,
+    finished: oneshot::Receiver<()>,
+}
+
+/// Starts printing the lines of `nodes` nodes called `name-1`, `name-2` and so on.
+pub(super) fn start(name: &str, nodes: usize) -> io::Result<(Printer, Printing)> {
+    let (entries, receiver) = mpsc::channel(QUEUE_LENGTH);
+    let (finish, finished) = oneshot::channel();
+    let (gone, watched) = watch::channel(false);
+    let prefixes: Vec<_> = (1..=nodes).map(|number| prefix(name, number, nodes)).collect();
+    thread::Builder::new()
+        .name("micro-printer".into())
+        .spawn(move || {
+            print(receiver, &prefixes, &gone);
+            // Nobody waits any more when the process is ending in a hurry.
+            let _ = finish.send(());
+        })?;
+    let printing = Printing {
+        gone: watched,
+        finished,
+    };
+    Ok((Printer { entries }, printing))
+}
+
+impl Printer {
+    /// Shows a line of the node with this number, counted from 1.
+    pub(super) async fn node(&self, number: usize, line: Vec<u8>) {
+        self.show(Entry::Node { number, line }).await;
+    }
+
+    /// Says something of our own.
+    pub(super) async fn say(&self, words: impl Into<String>) {
+        self.show(Entry::Own(words.into())).await;
+    }
+
+    async fn show(&self, entry: Entry) {
+        // The thread goes only after all printers, unless the process is ending.
+        let _ = self.entries.send(entry).await;
+    }
+}
+
+impl Printing {
+    /// Waits until standard output takes no more: its reader went away.
+    pub(super) async fn gone(&mut self) {
+        if self.gone.wait_for(|gone| *gone).await.is_err() {
+            // The thread ended, and with it every interest in this question.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits for the last lines, if all printers are dropped.
+    pub(super) async fn finish(self) {
+        // A terminal that stands still must not keep the process alive.
+        let _ = timeout(FINISH_WAIT, self.finished).await;
+    }
+}
+
+fn print(mut entries: mpsc::Receiver<Entry>, prefixes: &[String], gone: &watch::Sender<bool>) {
+    let mut output = anstream::stdout();
+    let mut own = anstream::stderr();
+    while let Some(entry) = entries.blocking_recv() {
+        match entry {
+            Entry::Node { number, line } => {
+                if !*gone.borrow() && write_line(&mut output, &prefixes[number - 1], &line).is_err() {
+                    gone.send_replace(true);
+                }
+            }
+            // There is no better place to say that standard error is closed.
+            Entry::Own(words) => drop(writeln!(own, "micro: {words}")),
+        }
+    }
+}
+
+fn write_line(output: &mut impl Write, prefix: &str, line: &[u8]) -> io::Result<()> {
+    // What a node colours must not colour the next node's line.
+    let reset = if line.contains(&0x1b) { "\u{1b}[0m" } else { "" };
+    let text = String::from_utf8_lossy(line);
+    output.write_all(format!("{prefix}{text}{reset}\n").as_bytes())?;
+    output.flush()
+}
+
+fn prefix(name: &str, number: usize, nodes: usize) -> String {
+    let style = Style::new().fg_color(Some(COLOURS[(number - 1) % COLOURS.len()].into()));
+    let width = name.len() + 1 + nodes.to_string().len();
+    let label = format!("{name}-{number}");
+    format!("{style}{label:width$} |{style:#} ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(prefix: &str, line: &[u8]) -> String {
+        let mut output = anstream::StripStream::new(Vec::new());
+        write_line(&mut output, prefix, line).unwrap();
+        String::from_utf8(output.into_inner()).unwrap()
+    }
+
+    #[test]
+    fn prefixes_are_of_one_width_and_without_colour_where_there_is_no_terminal() {
+        assert_eq!(written(&prefix("greeter", 2, 10), b"on"), "greeter-2  | on\n");
+        assert_eq!(written(&prefix("greeter", 10, 10), b"on"), "greeter-10 | on\n");
+    }
+
+    #[test]
+    fn a_nodes_own_colours_end_with_its_line() {
+        let mut output = Vec::new();
+        write_line(&mut output, "", b"\x1b[31mred").unwrap();
+        assert!(output.ends_with(b"\x1b[0m\n"));
+        assert_eq!(written("", b"\x1b[31mred \xff"), "red \u{fffd}\n");
+    }
+}

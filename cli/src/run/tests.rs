@@ -1,0 +1,197 @@
+//! What holds for the nodes of `micro run`, with shell scripts in their place.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::{
+    keeper::{Readiness, Waiting},
+    process::Launch,
+    supervisor::{Plan, supervise},
+};
+use crate::failure::Result;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A node is ready once it has made a file named after itself.
+#[derive(Clone)]
+struct Files(PathBuf);
+
+impl Readiness for Files {
+    async fn ready(&self, id: &str, _waiting: &Waiting) -> String {
+        eventually(|| self.0.join(id).exists()).await;
+        id.to_owned()
+    }
+}
+
+/// A folder in which scripts leave their process ids.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Starts two nodes of `script`, in which `ready` says that the node is.
+    fn run(&self, script: &str) -> Running {
+        let folder = self.folder.path().display();
+        let script = format!(
+            "ready() {{ echo $$ > '{folder}'/.new-$$; mv '{folder}'/.new-$$ '{folder}'/$MICRO_SERVER_ID; }}\n{script}"
+        );
+        let plan = Plan {
+            name: "node".to_owned(),
+            nodes: 2,
+            launch: Launch::of_script(&script),
+        };
+        let readiness = Files(self.folder.path().to_owned());
+        let (stop, mut stopped) = mpsc::channel(2);
+        let (tell, told) = oneshot::channel();
+        let next_step = async {
+            tell.send(()).unwrap();
+            "2 nodes are ready".to_owned()
+        };
+        let task = tokio::spawn(async move { supervise(plan, readiness, next_step, &mut stopped).await });
+        Running { task, stop, told }
+    }
+
+    /// The process ids of all nodes that were ever ready, by the name of the node.
+    fn started(&self, name: &str) -> Vec<Pid> {
+        fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(name))
+            .filter_map(|entry| fs::read_to_string(entry.path()).unwrap().trim().parse().ok())
+            .map(Pid::from_raw)
+            .collect()
+    }
+}
+
+/// Waits until processes have done what they do without telling us.
+async fn eventually(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            sleep(POLL).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("it comes in time");
+}
+
+fn is_alive(pid: Pid) -> bool {
+    kill(pid, None).is_ok()
+}
+
+/// A `micro run` on its way.
+struct Running {
+    task: JoinHandle<Result<()>>,
+    stop: mpsc::Sender<()>,
+    told: oneshot::Receiver<()>,
+}
+
+impl Running {
+    async fn all_ready(&mut self) {
+        timeout(PATIENCE, &mut self.told).await.unwrap().unwrap();
+    }
+
+    async fn stop(&self) {
+        self.stop.send(()).await.unwrap();
+    }
+
+    async fn ended(self) -> Result<(), String> {
+        let ended = timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        ended.map_err(|failure| failure.to_string())
+    }
+}
+
+const WELL_BEHAVED: &str = "trap 'exit 0' TERM; ready; while :; do sleep 0.05; done";
+const STUBBORN: &str = "trap '' TERM; ready; while :; do sleep 0.05; done";
+
+#[tokio::test]
+async fn when_all_are_ready_the_next_step_is_told_and_a_stop_ends_them_well() {
+    let world = World::new();
+    let mut run = world.run(WELL_BEHAVED);
+    run.all_ready().await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+    let pids = world.started("node");
+    assert_eq!(pids.len(), 2);
+    assert!(!pids.into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn a_crashed_node_is_started_again_under_another_id() {
+    let world = World::new();
+    let mut run = world.run(WELL_BEHAVED);
+    run.all_ready().await;
+    kill(world.started("node-1")[0], Signal::SIGKILL).unwrap();
+    eventually(|| world.started("node-1").len() == 2).await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+    assert_eq!(world.started("node-2").len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_ends_before_it_is_ready_ends_everything() {
+    let world = World::new();
+    let run = world.run(&format!(
+        "case $MICRO_SERVER_ID in node-2*) exit 3;; esac; {WELL_BEHAVED}"
+    ));
+    assert_eq!(
+        run.ended().await,
+        Err("node-2 ended before it was ready: exit code 3".to_owned())
+    );
+    assert!(!world.started("node").into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn a_second_stop_kills_what_does_not_end() {
+    let world = World::new();
+    let mut run = world.run(STUBBORN);
+    run.all_ready().await;
+    run.stop().await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Err("nodes were killed".to_owned()));
+    assert!(!world.started("node").into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn a_node_that_fails_on_its_way_down_is_told() {
+    let world = World::new();
+    let mut run = world.run("trap 'exit 4' TERM; ready; while :; do sleep 0.05; done");
+    run.all_ready().await;
+    run.stop().await;
+    assert_eq!(
+        run.ended().await,
+        Err("a node did not stop well: exit code 4".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn nodes_that_end_by_themselves_end_the_run() {
+    let world = World::new();
+    assert_eq!(world.run("exit 0").ended().await, Ok(()));
+}
+
+#[tokio::test]
+async fn nothing_outlives_the_run() {
+    let world = World::new();
+    let mut run = world.run(STUBBORN);
+    run.all_ready().await;
+    let pids = world.started("node");
+    run.task.abort();
+    eventually(|| !pids.iter().copied().any(is_alive)).await;
+}

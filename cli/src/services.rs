@@ -1,0 +1,22 @@
+//! `micro services`: the names of all services, one a line.
+
+use serde_json::Value;
+
+use crate::{
+    arguments::ServicesArguments,
+    failure::Result,
+    lookup::Lookup,
+    output::{print, print_json, say},
+};
+
+/// Lists the services.
+pub(crate) async fn services(lookup: &Lookup, arguments: &ServicesArguments) -> Result<()> {
+    let services = lookup.services().await?;
+    if services.is_empty() {
+        say(&format!("no services in {}", lookup.place()));
+    }
+    if arguments.json {
+        return print_json(&Value::from(services));
+    }
+    services.iter().try_for_each(|service| print(service))
+}

@@ -1,0 +1,11 @@
+//! What somebody at a terminal sees: the real binary, against real servers.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod call;
+#[path = "../../src/dynamic/codec.rs"]
+mod codec;
+#[path = "../../src/dynamic/fake.rs"]
+mod fake;
+mod look;
+mod support;
