@@ -8,4 +8,5 @@ mod codec;
 #[path = "../../src/dynamic/fake.rs"]
 mod fake;
 mod look;
+mod run;
 mod support;

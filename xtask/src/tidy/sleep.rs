@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 2] = [
+const POLLS: [(&str, &str, &str); 3] = [
     (
         "framework/tests/client/support.rs",
         "eventually",
@@ -14,6 +14,11 @@ const POLLS: [(&str, &str, &str); 2] = [
         "cli/src/run/tests.rs",
         "eventually",
         "what the processes of nodes do, such as writing a file and ending",
+    ),
+    (
+        "cli/tests/micro/run.rs",
+        "eventually",
+        "that processes which belong to others have ended",
     ),
 ];
 

@@ -1,0 +1,324 @@
+//! `micro run`, up to the registry: packages that are no services, or do not build.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::support::{Ended, micro, run};
+
+/// Longer than anything here takes on a busy machine, a build included.
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Prints what it was told and its process id, and stays.
+const TALKATIVE: &str = r#"fn main() {
+    for name in ["NAME", "ID", "ADDRESS", "ADVERTISE"] {
+        println!("{name}={:?}", std::env::var(format!("MICRO_SERVER_{name}")));
+    }
+    eprintln!("in {}", std::env::current_dir().unwrap().display());
+    println!("pid={}", std::process::id());
+    loop {
+        std::thread::park();
+    }
+}"#;
+
+/// A package of one file, without dependencies.
+struct Package {
+    folder: TempDir,
+}
+
+impl Package {
+    fn new(name: &str, main: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("src")).unwrap();
+        let package = Self { folder };
+        package.write(
+            "Cargo.toml",
+            &format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n[workspace]\n"),
+        );
+        package.write("src/main.rs", main);
+        package
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path().join(file), text).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn micro(&self, arguments: &[&str]) -> Command {
+        let mut command = micro(&["run"]);
+        command
+            .arg(self.path())
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", self.path().join("target"));
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        run(self.micro(arguments), "").await
+    }
+}
+
+/// A `micro run` that goes on; dropping it kills it.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self { child, lines }
+    }
+
+    /// All lines up to one that has `part` in it, this one included.
+    fn lines_until(&self, part: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        while lines.last().is_none_or(|line| !line.contains(part)) {
+            lines.push(self.lines.recv_timeout(PATIENCE).unwrap());
+        }
+        lines
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until processes have done what they do without telling us.
+fn eventually(mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it comes in time");
+        thread::sleep(POLL);
+    }
+}
+
+/// The process id in a line of [`TALKATIVE`].
+fn pid(line: &str) -> Pid {
+    Pid::from_raw(line.rsplit('=').next().unwrap().parse().unwrap())
+}
+
+fn is_alive(pid: Pid) -> bool {
+    // What ended and was not waited for yet is dead, too.
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !status.is_empty() && !status.contains(") Z ")
+}
+
+#[test]
+fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
+    let package = Package::new("talkative", TALKATIVE);
+    let mut command = package.micro(&["--nodes", "2"]);
+    for (name, value) in [
+        ("NAME", "exported"),
+        ("ID", "exported"),
+        ("ADDRESS", "127.0.0.1:9999"),
+        ("ADVERTISE", "10.0.0.1:9999"),
+    ] {
+        command.env(format!("MICRO_SERVER_{name}"), value);
+    }
+    let mut run = Running::start(command);
+    let mut lines = run.lines_until("pid=");
+    lines.extend(run.lines_until("pid="));
+    for node in ["talkative-1", "talkative-2"] {
+        for line in [
+            format!("{node} | NAME=Err(NotPresent)"),
+            format!("{node} | ADDRESS=Ok(\"127.0.0.1:0\")"),
+            format!("{node} | ADVERTISE=Err(NotPresent)"),
+        ] {
+            assert!(lines.contains(&line), "{line}\n{lines:#?}");
+        }
+        let id = format!("{node} | ID=Ok(\"{node}-");
+        assert!(lines.iter().any(|line| line.starts_with(&id)), "{lines:#?}");
+    }
+    let pids: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("pid="))
+        .map(|line| pid(line))
+        .collect();
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.exit_code(), Some(0));
+    assert!(!pids.into_iter().any(is_alive));
+}
+
+#[test]
+fn nodes_run_in_the_folder_of_their_package() {
+    let package = Package::new("talkative", TALKATIVE);
+    let run = Running::start(package.micro(&[]));
+    let folder = fs::canonicalize(package.path()).unwrap();
+    run.lines_until(&format!("talkative-1 | in {}", folder.display()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nodes_do_not_survive_a_killed_run() {
+    let package = Package::new("talkative", TALKATIVE);
+    let run = Running::start(package.micro(&[]));
+    let pid = pid(run.lines_until("pid=").last().unwrap());
+    assert!(is_alive(pid));
+    run.signal(Signal::SIGKILL);
+    eventually(|| !is_alive(pid));
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_the_nodes() {
+    let package = Package::new("chatter", "fn main() { loop { println!(\"more\") } }");
+    let mut run = Running::start(package.micro(&[]));
+    run.lines_until("more");
+    // Ends the thread that reads, and with it the pipe.
+    run.lines = mpsc::channel().1;
+    assert_eq!(run.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_failure_shows_the_compilers_words() {
+    let package = Package::new("broken", "fn main() { greet() }");
+    let ended = package.run(&[]).await;
+    assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    assert!(
+        ended
+            .errors
+            .contains("cannot find function `greet` in this scope"),
+        "{}",
+        ended.errors
+    );
+    assert!(
+        ended.errors.ends_with("error: cannot build `broken`\n"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_start_ends_the_run_with_its_words() {
+    let package = Package::new(
+        "failing",
+        "fn main() { eprintln!(\"no database\"); std::process::exit(7) }",
+    );
+    let ended = package.run(&[]).await;
+    assert_eq!(
+        (ended.code, ended.output.as_str()),
+        (1, "failing-1 | no database\n")
+    );
+    assert!(
+        ended
+            .errors
+            .ends_with("error: failing-1 ended before it was ready: exit code 7\n"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_package_or_has_no_binary_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = micro(&["run"]);
+    command.arg(folder.path());
+    let ended = run(command, "").await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("a folder with a Cargo.toml is needed"),
+        "{}",
+        ended.errors
+    );
+
+    let package = Package::new("several", "fn main() {}");
+    package.write("src/lib.rs", "");
+    fs::create_dir(package.path().join("src/bin")).unwrap();
+    package.write("src/bin/other.rs", "fn main() {}");
+    let ended = package.run(&[]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("say which with --bin: other, several"),
+        "{}",
+        ended.errors
+    );
+    let ended = package.run(&["--bin", "third"]).await;
+    assert!(
+        ended
+            .errors
+            .contains("no binary `third`; there are: other, several"),
+        "{}",
+        ended.errors
+    );
+
+    package.write("Cargo.toml", "[workspace]\nmembers = [\"a\"]\n");
+    fs::create_dir_all(package.path().join("a/src")).unwrap();
+    package.write("a/Cargo.toml", "[package]\nname = \"inner\"\n");
+    package.write("a/src/lib.rs", "");
+    let ended = package.run(&[]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("give the folder of one of: inner"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_run_decides_what_the_command_line_does_not() {
+    let package = Package::new("failing", "fn main() { std::process::exit(7) }");
+    package.write("micro.toml", "[run]\nnodes = 3\nbin = \"other\"\n");
+    let ended = package.run(&[]).await;
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("no binary `other`"), "{}", ended.errors);
+
+    package.write("micro.toml", "[run]\nnodes = 0\n");
+    let ended = package.run(&[]).await;
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.errors.contains("micro.toml") && ended.errors.contains("allowed are 1 to 100"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_static_registry_is_refused_with_the_reason() {
+    let package = Package::new("failing", "fn main() {}");
+    let ended = package
+        .run(&["--registry", "static", "--registry-address", "a=127.0.0.1:1"])
+        .await;
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("a list of addresses"), "{}", ended.errors);
+}
