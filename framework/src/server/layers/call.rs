@@ -20,7 +20,7 @@ use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{catch_panic::trailers, grpc_timeout};
+use super::{catch_panic::trailers, timeout::caller_timeout};
 use crate::context::{CallContext, Propagation};
 
 /// Makes [`Call`].
@@ -58,7 +58,7 @@ pub(crate) struct Call<S> {
 
 impl<S> Call<S> {
     fn context(&self, headers: &HeaderMap) -> Result<CallContext, Status> {
-        let deadline = match grpc_timeout(headers)? {
+        let deadline = match caller_timeout(headers)? {
             Some(timeout) if timeout.is_zero() => return Err(exceeded()),
             Some(timeout) => Some(Instant::now() + timeout),
             None => None,
@@ -139,6 +139,9 @@ where
 
 pin_project! {
     /// The body of an answer: a stream that is polled within the call's context, until its deadline.
+    ///
+    /// While a caller takes nothing, nothing is polled: its stream ends with its connection, by its own reset, by the
+    /// keep-alive or when the server stops.
     pub(crate) struct CallBody<B> {
         #[pin]
         inner: Option<B>,

@@ -2,10 +2,8 @@
 
 pub(super) mod call;
 pub(super) mod catch_panic;
-mod grpc_timeout;
 pub(super) mod handlers;
 pub(super) mod message_size;
 pub(super) mod probe;
 pub(super) mod refuse;
-
-pub(super) use grpc_timeout::grpc_timeout;
+mod timeout;

@@ -203,7 +203,7 @@ reflection_test!(reflection_v1alpha_tells_of_what_is_served, v1alpha);
 
 #[test]
 fn the_methods_are_those_of_the_services_that_were_added() {
-    let (builder, _) = super::support::builder(Settings::default());
+    let builder = super::support::builder(Settings::default(), Echo::default());
     let methods: Vec<String> = builder
         .build()
         .unwrap()

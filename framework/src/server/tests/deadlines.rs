@@ -1,6 +1,6 @@
 //! The caller's deadline ends a call, whatever its handler does.
 
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 use tonic::Code;
 
 use super::support::{Order, TestServer};
@@ -75,7 +75,13 @@ async fn a_handler_that_waits_for_its_caller_is_dropped_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_ends_in_time_keeps_its_answer() {
     let server = TestServer::start_in_memory(Settings::default());
-    let answer = server.connect().await.call(within("3S", "wait")).await.unwrap();
+    let connection = server.connect().await;
+    let release_in_time = async {
+        sleep(Duration::from_secs(2)).await;
+        server.released.notify_one();
+    };
+    let (answer, ()) = tokio::join!(connection.call(within("3S", "wait")), release_in_time);
+    let answer = answer.unwrap();
     assert_eq!(answer.into_inner().text, "waited");
 }
 

@@ -1,6 +1,6 @@
 //! A stop: what may finish finishes, and what does not is cut in time.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -62,7 +62,12 @@ async fn calls_in_flight_finish() {
     let call = say_in_the_background(&connection, "wait");
     server.running(1).await;
     let started = Instant::now();
-    server.server.drain(DRAIN_TIMEOUT).await;
+    let released = Arc::clone(&server.released);
+    let release_later = async {
+        tokio::time::sleep(DRAIN_TIMEOUT / 2).await;
+        released.notify_one();
+    };
+    tokio::join!(server.server.drain(DRAIN_TIMEOUT), release_later);
     assert!(started.elapsed() < DRAIN_TIMEOUT, "{:?}", started.elapsed());
     assert_eq!(call.await.unwrap().unwrap(), "waited");
 }
@@ -191,9 +196,9 @@ async fn dropping_a_server_cuts_everything() {
 async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_stop() {
     let (release, released) = mpsc::channel::<()>();
     let (blocks, blocking) = tokio::sync::oneshot::channel();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(Some((blocks, released))));
+    let held = Arc::new(Mutex::new(Some((blocks, released))));
     let layer = tower::layer::layer_fn(move |inner: crate::server::BoxService| {
-        let held = std::sync::Arc::clone(&held);
+        let held = Arc::clone(&held);
         tower::ServiceBuilder::new()
             .map_request(move |request: http::Request<tonic::body::Body>| {
                 if let Some((blocks, released)) = held.lock().unwrap().take() {

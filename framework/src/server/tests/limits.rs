@@ -9,7 +9,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::support::{Connection, LONG, Order, TestServer, builder};
+use super::support::{Connection, Echo, LONG, Order, TestServer, builder};
 use crate::server::{Listener, Settings, bind};
 
 #[tokio::test]
@@ -33,7 +33,9 @@ async fn a_connection_above_the_limit_is_closed_at_once_and_taken_later() {
     let deadline = Instant::now() + LONG;
     loop {
         let io = TcpStream::connect(server.server.local_address()).await.unwrap();
-        if Connection::over(io).await.say("hello").await.is_ok() {
+        if let Ok(connection) = Connection::try_over(io).await
+            && connection.say("hello").await.is_ok()
+        {
             break;
         }
         assert!(
@@ -157,8 +159,7 @@ async fn no_error_of_accepting_ends_it() {
         io::Error::from_raw_os_error(too_many_files),
     ];
     let listener = bind("127.0.0.1:0").await.unwrap();
-    let (builder, _) = builder(Settings::default());
-    let mut server = builder
+    let mut server = builder(Settings::default(), Echo::default())
         .build()
         .unwrap()
         .start(Troubled { listener, errors })
@@ -186,7 +187,7 @@ impl Listener for Faulty {
 
 #[tokio::test]
 async fn a_listener_that_panics_is_a_failure_of_the_server() {
-    let (builder, _) = builder(Settings::default());
+    let builder = builder(Settings::default(), Echo::default());
     let mut server = builder.build().unwrap().start(Faulty).unwrap();
     let error = timeout(LONG, server.failed()).await.unwrap();
     assert_eq!(error.kind(), crate::ErrorKind::Server);

@@ -3,12 +3,12 @@
 mod connection;
 mod echo;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::DuplexStream,
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{Duration, timeout},
 };
 
@@ -28,6 +28,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct TestServer {
     pub(super) server: Server,
     pub(super) running: watch::Receiver<usize>,
+    pub(super) released: Arc<Notify>,
     dial: Option<Dial>,
 }
 
@@ -35,13 +36,10 @@ pub(super) struct TestServer {
 type Dial = mpsc::UnboundedSender<DuplexStream>;
 
 /// The builder of a server named `echo` with the service [`Echo`].
-pub(super) fn builder(settings: Settings) -> (ServerBuilder, watch::Receiver<usize>) {
-    let echo = Echo::default();
-    let running = echo.running.subscribe();
-    let builder = ServerBuilder::new("echo".parse().unwrap(), settings)
+pub(super) fn builder(settings: Settings, echo: Echo) -> ServerBuilder {
+    ServerBuilder::new("echo".parse().unwrap(), settings)
         .add_service(echo)
-        .descriptors(descriptors());
-    (builder, running)
+        .descriptors(descriptors())
 }
 
 impl TestServer {
@@ -54,24 +52,31 @@ impl TestServer {
         settings: Settings,
         change: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let (builder, running) = builder(settings);
+        let echo = Echo::default();
+        let builder = change(builder(settings, echo.clone()));
         let listener = bind("127.0.0.1:0").await.unwrap();
-        let server = change(builder).build().unwrap().start(listener).unwrap();
+        let server = builder.build().unwrap().start(listener).unwrap();
         Self {
             server,
-            running,
+            running: echo.running.subscribe(),
+            released: echo.released,
             dial: None,
         }
     }
 
     /// Serves in memory, so that time can be stopped.
     pub(super) fn start_in_memory(settings: Settings) -> Self {
-        let (builder, running) = builder(settings);
+        let echo = Echo::default();
         let (dial, dialled) = mpsc::unbounded_channel();
-        let server = builder.build().unwrap().start(InMemory(dialled)).unwrap();
+        let server = builder(settings, echo.clone())
+            .build()
+            .unwrap()
+            .start(InMemory(dialled))
+            .unwrap();
         Self {
             server,
-            running,
+            running: echo.running.subscribe(),
+            released: echo.released,
             dial: Some(dial),
         }
     }

@@ -1,6 +1,9 @@
 //! One HTTP/2 connection, under any generated client.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use futures_util::future::BoxFuture;
 use http::{Uri, uri::PathAndQuery};
@@ -8,6 +11,7 @@ use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Mutex,
     time::timeout,
 };
 use tonic::{IntoRequest, IntoStreamingRequest, Response, Status, Streaming, body::Body, client::Grpc};
@@ -22,18 +26,23 @@ use crate::control::Owned;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     requests: http2::SendRequest<Body>,
-    task: std::sync::Arc<tokio::sync::Mutex<Owned<hyper::Result<()>>>>,
+    task: Arc<Mutex<Owned<hyper::Result<()>>>>,
 }
 
 impl Connection {
     pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
-            .await
-            .unwrap();
-        Self {
+        Self::try_over(io).await.unwrap()
+    }
+
+    /// Over a connection that the server may have closed already.
+    pub(crate) async fn try_over(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> hyper::Result<Self> {
+        let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
+        Ok(Self {
             requests,
-            task: std::sync::Arc::new(tokio::sync::Mutex::new(Owned(tokio::spawn(connection)))),
-        }
+            task: Arc::new(Mutex::new(Owned(tokio::spawn(connection)))),
+        })
     }
 
     /// Waits until the connection has ended.

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::pending,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,7 +16,7 @@ use prost_types::{
     ServiceDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -45,6 +46,8 @@ impl Order {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Echo {
     pub(crate) running: watch::Sender<usize>,
+    /// Lets a handler that waits go on.
+    pub(crate) released: Arc<Notify>,
 }
 
 struct Running(watch::Sender<usize>);
@@ -71,7 +74,7 @@ impl Echo {
             "peer" => request.remote_addr().unwrap().to_string(),
             "context" => context(),
             "wait" => {
-                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                self.released.notified().await;
                 "waited".to_owned()
             }
             "refused" => return Err(with_refusal(Status::unavailable("elsewhere"))),
