@@ -7,6 +7,7 @@ mod dynamic;
 mod failure;
 mod health;
 mod input;
+mod invocation;
 mod lookup;
 mod metadata;
 mod output;
