@@ -11,6 +11,7 @@ pub(crate) const NODES_MAX: u16 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
+  micro new my-service
   micro run examples/greeter --nodes 2
   micro services
   micro describe greeter
@@ -23,6 +24,14 @@ const REGISTRY_HELP: &str =
     "mdns, static, or another registry of this build [default: MICRO_REGISTRY, micro.toml, or mdns]";
 const REGISTRY_ADDRESS_HELP: &str =
     "Its addresses, separated by commas [default: MICRO_REGISTRY_ADDRESS, micro.toml, or the registry's own]";
+
+const NEW_HELP: &str = "\
+Examples:
+  micro new my-service
+  micro new services/orders
+
+The service is called like its folder, which must not exist yet. It builds and runs as it is made, and its test runs it \
+in one process; what is left to write is the proto file and the handlers.";
 
 const RUN_HELP: &str = "\
 Examples:
@@ -77,6 +86,9 @@ pub(crate) struct RegistryArguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new service
+    #[command(after_help = NEW_HELP)]
+    New(NewArguments),
     /// Build a service and run nodes of it until Ctrl-C
     #[command(after_help = RUN_HELP)]
     Run(RunArguments),
@@ -104,9 +116,19 @@ impl Command {
             Self::Call(arguments) => arguments.json,
             Self::Services(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
-            Self::Run(_) | Self::BecomeNode(_) => false,
+            Self::New(_) | Self::Run(_) | Self::BecomeNode(_) => false,
         }
     }
+}
+
+/// `micro new`.
+#[derive(Debug, Args)]
+pub(crate) struct NewArguments {
+    /// The folder to make
+    pub(crate) path: PathBuf,
+    /// A checkout of micro to depend on [default: the one this command was built from]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) checkout: Option<PathBuf>,
 }
 
 /// `micro run`.

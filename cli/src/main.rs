@@ -10,6 +10,7 @@ mod input;
 mod invocation;
 mod lookup;
 mod metadata;
+mod new;
 mod output;
 mod run;
 mod services;
@@ -59,6 +60,7 @@ fn start(arguments: &Arguments) -> Result<()> {
 async fn perform(arguments: &Arguments) -> Result<()> {
     let registry = &arguments.registry;
     match &arguments.command {
+        Command::New(arguments) => new::new(arguments),
         Command::Run(arguments) => run::run(registry, arguments).await,
         Command::Call(arguments) => call::call(&Lookup::open(registry)?, arguments).await,
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,

@@ -8,5 +8,6 @@ mod codec;
 #[path = "../../src/dynamic/fake.rs"]
 mod fake;
 mod look;
+mod new;
 mod run;
 mod support;

@@ -1,0 +1,31 @@
+//! The service `{{service_name}}`: what it is made of, and its life.
+
+mod handler;
+#[cfg(test)]
+mod tests;
+
+/// What the proto file says, as Rust.
+mod proto {
+    micro::include_proto!("{{crate_name}}");
+}
+
+use micro::{Service, ServiceBuilder};
+use tracing_subscriber::EnvFilter;
+
+use handler::Handler;
+use proto::say_server::SayServer;
+
+#[tokio::main]
+async fn main() -> micro::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    service().build()?.run().await
+}
+
+/// Everything the service is made of; hooks, checks and more services go here. The tests run the same.
+fn service() -> ServiceBuilder {
+    Service::builder("{{service_name}}")
+        .version(env!("CARGO_PKG_VERSION"))
+        .add_service(SayServer::new(Handler))
+        .descriptors(proto::FILE_DESCRIPTOR_SET)
+}
