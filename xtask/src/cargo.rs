@@ -71,6 +71,12 @@ impl Step {
         self
     }
 
+    /// Runs the step in `folder` rather than at the root.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Runs the step with its output where ours goes; fails when it fails.
     pub(crate) fn run(mut self) -> Result<()> {
         println!("\n$ {}", self.shown);

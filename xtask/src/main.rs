@@ -4,6 +4,7 @@ mod architecture;
 mod cargo;
 mod checks;
 mod finding;
+mod servers;
 mod suite;
 mod tidy;
 mod workspace;

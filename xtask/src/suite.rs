@@ -3,16 +3,24 @@
 use crate::{
     Result,
     cargo::{Step, cargo, target_folder},
+    servers,
 };
 
 /// A `protoc` that is not there: whoever asks for it fails.
 const NO_PROTOC: &str = "/nonexistent/protoc";
 
-/// Runs every test. What needs a real registry gets it started here, ahead of the first step.
+/// Runs every test. The programs of the registries that tests start are found here, ahead of the first step.
 pub(crate) fn run() -> Result<()> {
+    let servers = servers::provide()?;
     // The plain build of a newcomer, which needs Rust alone; whole-system tests run the programs it makes.
     cargo("build").env("PROTOC", NO_PROTOC).run()?;
-    cargo("test --workspace --all-features --no-fail-fast").run()?;
+    let everything = cargo("test --workspace --all-features --no-fail-fast");
+    servers
+        .iter()
+        .fold(everything, |step, (variable, program)| {
+            step.env(variable, program)
+        })
+        .run()?;
     cargo("test --package micro-registry --no-fail-fast").run()?;
     cargo("test --package micro-rs --no-default-features --no-fail-fast").run()?;
     command_without_a_backend()

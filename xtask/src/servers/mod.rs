@@ -1,0 +1,141 @@
+//! The registries' servers that tests start: found on this machine, or unpacked under the target folder.
+
+mod debian;
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use self::debian::Package;
+use crate::{
+    Result,
+    cargo::{root, target_folder},
+};
+
+/// The folder of the unpacked programs, in the target folder; tests look there, too.
+const FOLDER: &str = "servers";
+
+/// The servers that tests start.
+const SERVERS: [Server; 2] = [
+    Server {
+        program: "consul",
+        variable: "MICRO_TEST_CONSUL",
+        package: Package {
+            name: "consul",
+            suite: "bullseye",
+            program: "usr/bin/consul",
+        },
+        home: "https://developer.hashicorp.com/consul/install",
+    },
+    Server {
+        program: "etcd",
+        variable: "MICRO_TEST_ETCD",
+        package: Package {
+            name: "etcd-server",
+            suite: "bookworm",
+            program: "usr/bin/etcd",
+        },
+        home: "https://etcd.io/docs/latest/install/",
+    },
+];
+
+/// A registry's server, and where it comes from.
+#[derive(Debug)]
+struct Server {
+    program: &'static str,
+    /// Tells the tests which program to start; a developer may set it.
+    variable: &'static str,
+    package: Package,
+    home: &'static str,
+}
+
+/// The variables that tell the tests which servers to start.
+///
+/// # Errors
+///
+/// When a server is neither on this machine nor among Debian's packages; the message says how to get it.
+pub(crate) fn provide() -> Result<Vec<(&'static str, PathBuf)>> {
+    let provided = SERVERS
+        .iter()
+        .map(|server| Ok((server.variable, server.provide()?)));
+    provided.collect()
+}
+
+impl Server {
+    /// What the developer named, else what is on PATH, else what was unpacked before, else Debian's package.
+    fn provide(&self) -> Result<PathBuf> {
+        if let Some(program) = env::var_os(self.variable) {
+            let program = root().join(program);
+            if !program.is_file() {
+                let shown = program.display();
+                return Err(format!("{} names {shown}, which is no program", self.variable).into());
+            }
+            return Ok(program);
+        }
+        if let Some(program) = env::var_os("PATH").and_then(|path| on_path(&path, self.program)) {
+            return Ok(program);
+        }
+        let folder = target_folder().join(FOLDER);
+        let unpacked = folder.join(self.program);
+        if !unpacked.is_file() {
+            println!("\n{} is not on PATH: unpack Debian's", self.program);
+            fs::create_dir_all(&folder)?;
+            self.package
+                .unpack(&folder, &unpacked)
+                .map_err(|error| self.advice(&error.to_string()))?;
+        }
+        Ok(unpacked)
+    }
+
+    fn advice(&self, reason: &str) -> String {
+        format!(
+            "the tests start {0}, which is not on PATH, and Debian's package `{1}` cannot be had here ({reason}): \
+             install {0} ({2}), or set {3} to the path of its program",
+            self.program, self.package.name, self.home, self.variable
+        )
+    }
+}
+
+fn on_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+    env::split_paths(path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .find(|program| is_program(program))
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_cannot_be_had_says_how_to_get_it() {
+        for server in &SERVERS {
+            let advice = server.advice("no apt-get");
+            for needed in [server.program, server.home, server.variable, "no apt-get"] {
+                assert!(advice.contains(needed), "{advice}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_is_found_on_path_and_a_folder_or_a_text_of_its_name_is_not() {
+        let path = env::join_paths([root(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+        assert!(on_path(&path, "env").is_some());
+        assert_eq!(on_path(&path, "xtask"), None);
+        assert_eq!(on_path(&path, "Cargo.toml"), None);
+    }
+}
