@@ -84,9 +84,7 @@ async fn next(
     last: &Snapshot,
 ) -> Result<Snapshot> {
     let other = |directory: &Directory| {
-        let now = directory
-            .listing(service)
-            .map_or_else(Snapshot::empty, |listing| listing.snapshot.clone());
+        let now = directory.nodes(service);
         if now == *last { Look::Wait } else { Look::Is(now) }
     };
     look(directory, other).await
@@ -99,13 +97,8 @@ async fn nodes(
     first_answer_wait: Duration,
 ) -> Result<Snapshot> {
     let answer = |directory: &Directory| {
-        let listing = directory.listing(service);
-        settled(
-            directory,
-            listing.map(|listing| listing.changed),
-            first_answer_wait,
-            || Ok(listing.map_or_else(Snapshot::empty, |listing| listing.snapshot.clone())),
-        )
+        let nodes = directory.nodes(service);
+        settled(directory, !nodes.is_empty(), first_answer_wait, || Ok(nodes))
     };
     look(directory, answer).await?
 }
@@ -117,23 +110,21 @@ async fn names(
 ) -> Result<Vec<String>> {
     let answer = |directory: &Directory| {
         let names: Vec<_> = directory.services().map(ToString::to_string).collect();
-        let changed = (!names.is_empty()).then(|| directory.changed());
-        settled(directory, changed, first_answer_wait, || Ok(names))
+        settled(directory, !names.is_empty(), first_answer_wait, || Ok(names))
     };
     look(directory, answer).await?
 }
 
 /// Waits until whoever holds an id has said so.
 pub(crate) async fn holders(directory: &mut watch::Receiver<Directory>) -> Result<()> {
-    let answer =
-        |directory: &Directory| settled(directory, Some(directory.changed()), SETTLE_WAIT, || Ok(()));
+    let answer = |directory: &Directory| settled(directory, true, SETTLE_WAIT, || Ok(()));
     look(directory, answer).await?
 }
 
-/// The answer once nothing has changed for a while; if there is none so far, once `first_answer_wait` is over.
+/// The answer: `some` once nothing has changed for a while, none once `first_answer_wait` is over.
 fn settled<T>(
     directory: &Directory,
-    changed: Option<Instant>,
+    some: bool,
     first_answer_wait: Duration,
     answer: impl FnOnce() -> Result<T>,
 ) -> Look<Result<T>> {
@@ -141,9 +132,10 @@ fn settled<T>(
         return unasked(directory);
     };
     let limit = asked + first_answer_wait;
-    match changed {
-        Some(changed) => at(limit.min(asked.max(changed) + SETTLE_WAIT), answer),
-        None => at(limit, answer),
+    if some {
+        at(limit.min(asked.max(directory.changed()) + SETTLE_WAIT), answer)
+    } else {
+        at(limit, answer)
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) struct Directory {
     /// Instances whose text has not arrived.
     textless: HashMap<String, Textless>,
     withdrawn: HashMap<String, Instant>,
-    listings: BTreeMap<ServiceName, Listing>,
+    /// The nodes of each service that has any.
+    listings: BTreeMap<ServiceName, Snapshot>,
     /// When a node last came, changed or went.
     changed: Instant,
     round: u32,
@@ -58,13 +59,6 @@ struct Textless {
     since: Instant,
     /// How often everything was asked for anew because of it.
     asked: u32,
-}
-
-/// The nodes of one service.
-#[derive(Clone, Debug)]
-pub(crate) struct Listing {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) changed: Instant,
 }
 
 /// What hearing an instance led to.
@@ -199,9 +193,12 @@ impl Directory {
         changed
     }
 
-    /// The nodes of `service`, if there are any.
-    pub(crate) fn listing(&self, service: &ServiceName) -> Option<&Listing> {
-        self.listings.get(service)
+    /// The nodes of `service`.
+    pub(crate) fn nodes(&self, service: &ServiceName) -> Snapshot {
+        self.listings
+            .get(service)
+            .cloned()
+            .unwrap_or_else(Snapshot::empty)
     }
 
     /// The names of the services that have a node, sorted.
@@ -273,11 +270,8 @@ impl Directory {
         }
         // A node that was killed and is back stands twice until its old announcement is gone: the newest counts.
         instances.sort_by(|a, b| (a.stamp, a.node.boot()).cmp(&(b.stamp, b.node.boot())));
-        let listing = Listing {
-            snapshot: Snapshot::new(instances.into_iter().map(|instance| Arc::clone(&instance.node))),
-            changed: self.changed,
-        };
-        self.listings.insert(service.clone(), listing);
+        let nodes = instances.into_iter().map(|instance| Arc::clone(&instance.node));
+        self.listings.insert(service.clone(), Snapshot::new(nodes));
     }
 }
 
@@ -288,156 +282,4 @@ fn next_due() -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use mdns_sd::ServiceInfo;
-    use tokio::time;
-
-    use super::*;
-    use crate::daemon::SERVICE_TYPE;
-
-    fn resolved(label: &str, text: &[(&str, &str)]) -> ResolvedService {
-        let info = ServiceInfo::new(SERVICE_TYPE, label, "host.local.", "127.0.0.1", 80, text);
-        info.unwrap().as_resolved_service()
-    }
-
-    fn node(label: &str, id: &str, boot: &str, since: &str) -> ResolvedService {
-        let text = [
-            ("service", "greeter"),
-            ("id", id),
-            ("since", since),
-            ("m.micro-boot", boot),
-        ];
-        resolved(label, &text)
-    }
-
-    fn name(label: &str) -> String {
-        format!("{label}.{SERVICE_TYPE}")
-    }
-
-    fn boots(directory: &Directory) -> Vec<(&str, &str)> {
-        let Some(listing) = directory.listing(&greeter()) else {
-            return Vec::new();
-        };
-        let nodes = listing.snapshot.nodes().iter();
-        nodes.map(|node| (node.id(), node.boot())).collect()
-    }
-
-    fn greeter() -> ServiceName {
-        "greeter".parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn of_two_announcements_of_one_id_the_newest_counts_and_the_other_is_there_once_it_goes() {
-        let mut directory = Directory::new();
-        for service in [
-            node("y", "a", "2", "20"),
-            node("x", "a", "1", "10"),
-            node("z", "b", "3", "5"),
-        ] {
-            assert!(matches!(directory.hear(&service), Heard::Changed));
-        }
-        assert_eq!(boots(&directory), [("a", "2"), ("b", "3")]);
-        assert!(matches!(directory.hear(&node("x", "a", "1", "10")), Heard::Known));
-        assert!(directory.remove(&name("y")));
-        assert!(!directory.remove(&name("y")));
-        assert_eq!(boots(&directory), [("a", "1"), ("b", "3")]);
-    }
-
-    #[tokio::test]
-    async fn the_rival_of_a_node_is_whoever_announced_its_id_first_under_another_boot() {
-        let mut directory = Directory::new();
-        for service in [
-            node("x", "a", "1", "30"),
-            node("y", "a", "2", "10"),
-            node("z", "a", "3", "20"),
-        ] {
-            directory.hear(&service);
-        }
-        let own = |boot: &str| {
-            let builder = Node::builder(greeter(), "a", "127.0.0.1:80".parse().unwrap());
-            builder.boot(boot).build().unwrap()
-        };
-        assert_eq!(directory.rival(&own("1")).unwrap().1.boot(), "2");
-        assert_eq!(directory.rival(&own("2")).unwrap().1.boot(), "3");
-        for label in ["x", "y", "z"] {
-            directory.remove(&name(label));
-        }
-        assert!(directory.rival(&own("1")).is_none());
-    }
-
-    #[tokio::test]
-    async fn what_a_round_does_not_hear_is_gone_after_it() {
-        let mut directory = Directory::new();
-        directory.hear(&node("x", "a", "1", "1"));
-        directory.hear(&node("y", "b", "1", "1"));
-        directory.begin_round();
-        directory.hear(&node("x", "a", "1", "1"));
-        assert!(directory.end_round());
-        assert_eq!(boots(&directory), [("a", "1")]);
-        assert!(!directory.end_round());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_withdrawn_is_not_heard_again() {
-        let mut directory = Directory::new();
-        directory.hear(&node("x", "a", "1", "1"));
-        assert!(directory.withdraw(&name("x")));
-        directory.hear(&node("x", "a", "1", "1"));
-        assert!(boots(&directory).is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_missing_text_is_asked_for_twice_and_a_bad_one_hides_not_the_last_good_one() {
-        let mut directory = Directory::new();
-        assert!(matches!(directory.hear(&resolved("x", &[])), Heard::Known));
-        assert!(!directory.misses_text());
-        time::advance(TEXT_WAIT).await;
-        assert!(directory.misses_text());
-        assert!(directory.misses_text());
-        assert!(!directory.misses_text());
-        directory.hear(&node("x", "a", "1", "1"));
-        assert!(matches!(
-            directory.hear(&resolved("x", &[("id", "a")])),
-            Heard::Bad(_)
-        ));
-        assert_eq!(boots(&directory), [("a", "1")]);
-    }
-
-    #[tokio::test]
-    async fn there_is_a_limit_to_instances_and_what_is_bad_takes_no_room() {
-        let mut directory = Directory::new();
-        for number in 0..INSTANCES_MAX {
-            let label = number.to_string();
-            directory.hear(&resolved(&format!("bad-{label}"), &[("id", "a")]));
-            assert!(matches!(
-                directory.hear(&node(&label, &label, "1", "1")),
-                Heard::Changed
-            ));
-        }
-        assert!(matches!(
-            directory.hear(&node("more", "more", "1", "1")),
-            Heard::Full
-        ));
-        // Those that are in may change.
-        assert!(matches!(
-            directory.hear(&node("0", "0", "1", "2")),
-            Heard::Changed
-        ));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn every_instance_that_matters_is_due_within_the_interval_and_a_fifth() {
-        let mut directory = Directory::new();
-        for number in 0..100 {
-            let label = number.to_string();
-            directory.hear(&node(&label, &label, "1", "1"));
-        }
-        time::advance(VERIFY_INTERVAL.mul_f64(0.79)).await;
-        assert!(directory.due(|_| true, usize::MAX).is_empty());
-        time::advance(VERIFY_INTERVAL.mul_f64(0.42)).await;
-        assert!(directory.due(|_| false, usize::MAX).is_empty());
-        assert_eq!(directory.due(|_| true, 40).len(), 40);
-        assert_eq!(directory.due(|_| true, usize::MAX).len(), 60);
-        assert!(directory.due(|_| true, usize::MAX).is_empty());
-    }
-}
+mod tests;

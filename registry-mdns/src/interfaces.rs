@@ -42,36 +42,19 @@ impl Interfaces {
         vec![IfKind::LoopbackV4, IfKind::LoopbackV6]
     }
 
-    /// The addresses of this host on the interfaces.
+    /// The addresses of each interface, IPv4 first.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when an interface is not there or has no address.
-    pub(crate) fn addresses(&self) -> Result<Vec<if_addrs::Interface>> {
-        let present = if_addrs::get_if_addrs()
+    pub(crate) fn addresses(&self) -> Result<Vec<Vec<if_addrs::Interface>>> {
+        let mut present = if_addrs::get_if_addrs()
             .map_err(|error| unavailable("list the network interfaces").with_source(error))?;
-        let mut found = Vec::new();
-        for place in &self.places {
-            let before = found.len();
-            found.extend(
-                present
-                    .iter()
-                    .filter(|interface| place.matches(interface))
-                    .cloned(),
-            );
-            if found.len() == before {
-                let names: Vec<_> = present
-                    .iter()
-                    .map(|interface| format!("{} ({})", interface.name, interface.ip()))
-                    .collect();
-                let message = format!(
-                    "no interface `{place}` for mDNS; present are {}",
-                    names.join(", ")
-                );
-                return Err(unavailable(message));
-            }
-        }
-        Ok(found)
+        present.sort_by_key(|interface| interface.ip().is_ipv6());
+        self.places
+            .iter()
+            .map(|place| place.addresses(&present))
+            .collect()
     }
 }
 
@@ -132,6 +115,31 @@ impl Place {
             Self::Ip(ip) => IfKind::Addr(*ip),
             Self::Name(name) => IfKind::Name(name.clone()),
         }
+    }
+
+    fn addresses(&self, present: &[if_addrs::Interface]) -> Result<Vec<if_addrs::Interface>> {
+        // The daemon leaves out the others, without a word.
+        let usable = |interface: &&if_addrs::Interface| interface.is_oper_up() && !interface.is_p2p();
+        let matches = present
+            .iter()
+            .filter(|interface| self.matches(interface))
+            .filter(usable);
+        let found: Vec<_> = matches.cloned().collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<_> = present
+            .iter()
+            .map(|interface| format!("{} ({})", interface.name, interface.ip()))
+            .collect();
+        let names = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Err(unavailable(format!(
+            "no interface `{self}` that mDNS can use; present are {names}"
+        )))
     }
 
     fn matches(&self, interface: &if_addrs::Interface) -> bool {

@@ -35,13 +35,14 @@ const FIRST_ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// The constructor touches no network; the first call connects. Dropping it says goodbye for all that it announces,
 /// which may block for half a second.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use micro_registry::{Node, Registry};
 /// use micro_registry_mdns::Mdns;
 ///
-/// # async fn example() -> micro_registry::Result<()> {
-/// let registry = Mdns::builder().build()?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> micro_registry::Result<()> {
+/// let registry = Mdns::builder().address("127.0.0.1:15353").build()?;
 /// let node = Node::builder("greeter".parse()?, "greeter-1", "127.0.0.1:9090".parse()?).build()?;
 /// registry.register(&node, Duration::from_secs(30)).await?;
 /// assert_eq!(registry.get_service("greeter").await?.len(), 1);
@@ -56,6 +57,13 @@ pub struct Mdns {
 }
 
 /// Collects the settings of an [`Mdns`]; [`build`](Self::build) does every check.
+///
+/// ```
+/// use micro_registry_mdns::Mdns;
+///
+/// assert!(Mdns::builder().address("eth0, 10.0.0.7").build().is_ok());
+/// assert!(Mdns::builder().address("0.0.0.0:5353").build().is_err());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Builder {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use if_addrs::Interface;
 use micro_registry::{Error, ErrorKind, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, time};
@@ -27,18 +28,17 @@ const PACKET_LENGTH: usize = 12;
 ///
 /// [`ErrorKind::Unavailable`] with what failed as its cause.
 pub(crate) async fn check(interfaces: &Interfaces) -> Result<()> {
-    for interface in interfaces.addresses()? {
-        let port = interfaces.port();
-        comes_back(interface.ip(), interface.index.unwrap_or(0), port)
-            .await
-            .map_err(|error| {
-                let message = format!(
-                    "speak mDNS on interface {} ({}), port {port}",
-                    interface.name,
-                    interface.ip()
-                );
-                Error::new(ErrorKind::Unavailable, message).with_source(error)
-            })?;
+    let port = interfaces.port();
+    'interfaces: for addresses in interfaces.addresses()? {
+        let mut failed = Ok(());
+        for address in &addresses {
+            match comes_back(address, port).await {
+                // An interface that works in one family works: its other address may not be usable yet.
+                Ok(()) => continue 'interfaces,
+                Err(error) => failed = failed.and(Err(failure(address, port, error))),
+            }
+        }
+        failed?;
     }
     Ok(())
 }
@@ -46,27 +46,44 @@ pub(crate) async fn check(interfaces: &Interfaces) -> Result<()> {
 /// Asks everybody to name their nodes now.
 ///
 /// Responders keep silent for a second after their last multicast, except to a query that has a record in its
-/// authority section (RFC 6762 §6): so does this one, in which the daemon's own questions cannot be asked. The answers
-/// are multicast and reach the daemon.
+/// authority section (RFC 6762 §6). The daemon cannot send such a query; the answers are multicast and reach it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] when it can be sent on no address of an interface.
 pub(crate) async fn ask(interfaces: &Interfaces) -> Result<()> {
     let question = question();
-    for interface in interfaces.addresses()? {
-        let (ip, port) = (interface.ip(), interfaces.port());
-        let sent = async {
-            let socket = open(ip, interface.index.unwrap_or(0), port)?;
-            socket.send_to(&question, group(ip, port)).await
-        };
-        sent.await.map_err(|error| {
-            let message = format!("ask by mDNS on interface {} ({ip}), port {port}", interface.name);
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
-        })?;
+    let port = interfaces.port();
+    for addresses in interfaces.addresses()? {
+        let mut sent = Vec::new();
+        for address in &addresses {
+            let result = send(address, port, &question).await;
+            sent.push(result.map_err(|error| failure(address, port, error)));
+        }
+        if sent.iter().all(Result::is_err) {
+            sent.into_iter().collect::<Result<()>>()?;
+        }
     }
     Ok(())
 }
 
-async fn comes_back(ip: IpAddr, index: u32, port: u16) -> io::Result<()> {
-    let socket = open(ip, index, port)?;
-    let group = group(ip, port);
+fn failure(address: &Interface, port: u16, error: io::Error) -> Error {
+    let message = format!(
+        "speak mDNS on interface {} ({}), port {port}",
+        address.name,
+        address.ip()
+    );
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}
+
+async fn send(address: &Interface, port: u16, message: &[u8]) -> io::Result<()> {
+    let socket = open(address, port)?;
+    socket.send_to(message, group(address.ip(), port)).await.map(drop)
+}
+
+async fn comes_back(address: &Interface, port: u16) -> io::Result<()> {
+    let socket = open(address, port)?;
+    let group = group(address.ip(), port);
     let mut packet = [0; PACKET_LENGTH];
     packet[..2].copy_from_slice(&fastrand::u16(..).to_be_bytes());
     for _ in 0..TRIES {
@@ -132,7 +149,9 @@ fn put_name(message: &mut Vec<u8>, name: &str) {
 }
 
 /// A socket as mdns-sd opens it, so that what fails here would fail there.
-fn open(ip: IpAddr, index: u32, port: u16) -> io::Result<UdpSocket> {
+fn open(address: &Interface, port: u16) -> io::Result<UdpSocket> {
+    let ip = address.ip();
+    let index = address.index.unwrap_or(0);
     let any: SocketAddr = match ip {
         IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),

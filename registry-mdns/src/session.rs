@@ -61,7 +61,7 @@ impl Session {
 
     /// Whether it has failed, or the runtime that it ran on is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.task.is_finished() || matches!(self.shared.directory.borrow().phase, Phase::Failed(_))
+        matches!(self.shared.directory.borrow().phase, Phase::Failed(_))
     }
 }
 
@@ -82,11 +82,24 @@ impl Drop for Session {
 }
 
 async fn run(shared: Arc<Shared>) {
+    let _ended = Ended(Arc::clone(&shared));
     let error = match Browser::start(Arc::clone(&shared)).await {
         Ok(browser) => browser.run().await,
         Err(error) => error,
     };
     shared.fail(error);
+}
+
+/// Tells everybody who waits that the task is gone, even if it was dropped with its runtime.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.fail(Error::new(
+            ErrorKind::Unavailable,
+            "the task of the mDNS registry has ended",
+        ));
+    }
 }
 
 impl Shared {

@@ -1,4 +1,4 @@
-//! mDNS on the loopback interface passes the suite that every backend passes.
+//! Runs the suite that every backend passes, by mDNS on the loopback interface.
 
 use std::{collections::HashMap, sync::Arc};
 
