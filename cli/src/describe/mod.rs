@@ -2,6 +2,8 @@
 
 mod schema;
 
+use std::sync::Arc;
+
 use micro::{
     CallOptions,
     registry::{Method, Node, Snapshot},
@@ -21,9 +23,7 @@ use crate::{
 pub(crate) async fn describe(lookup: &Lookup, arguments: &ServiceArguments) -> Result<()> {
     let service = &arguments.service;
     let snapshot = lookup.nodes(service).await?;
-    // Of several versions the latest speaks: a rolling update is on its way to it.
-    let latest = snapshot.nodes().iter().max_by_key(|node| rank(node.version()));
-    let options = latest.map_or(CallOptions::new(), |node| CallOptions::new().node(node.id()));
+    let options = speaker(&snapshot).map_or(CallOptions::new(), |node| CallOptions::new().node(node.id()));
     let (schema, failure) = match lookup.catalog(service, options, None).await {
         Ok(catalog) => (Schema::of(&catalog), None),
         // What the registry knows is shown all the same.
@@ -60,6 +60,14 @@ pub(crate) async fn describe(lookup: &Lookup, arguments: &ServiceArguments) -> R
         Some(failure) => Err(failure),
         None => Ok(()),
     }
+}
+
+/// The node that is asked. Of several versions the latest speaks, as a rolling update is on its way to it; where all
+/// are the same, any node may.
+fn speaker(snapshot: &Snapshot) -> Option<&Node> {
+    let latest = snapshot.nodes().iter().max_by_key(|node| rank(node.version()))?;
+    let is_latest = |node: &Arc<Node>| node.version() == latest.version();
+    (!snapshot.nodes().iter().all(is_latest)).then_some(latest)
 }
 
 /// Orders versions by their numbers first: `1.10.0` comes after `1.9.2`.
