@@ -10,4 +10,5 @@ mod fake;
 mod look;
 mod new;
 mod run;
+mod running;
 mod support;

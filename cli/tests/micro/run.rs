@@ -1,26 +1,14 @@
 //! `micro run`, up to the registry: packages that are no services, or do not build.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command},
-    sync::mpsc::{self, Receiver},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::{sys::signal::Signal, unistd::Pid};
 use tempfile::TempDir;
 
-use crate::support::{Ended, micro, run};
-
-/// Longer than anything here takes on a busy machine, a build included.
-const PATIENCE: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(20);
+use crate::{
+    running::{Running, eventually, is_alive},
+    support::{Ended, micro, run},
+};
 
 /// Prints what it was told and its process id, and stays.
 const TALKATIVE: &str = r#"fn main() {
@@ -74,75 +62,9 @@ impl Package {
     }
 }
 
-/// A `micro run` that goes on; dropping it kills it.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            output
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        Self { child, lines }
-    }
-
-    /// All lines up to one that has `part` in it, this one included.
-    fn lines_until(&self, part: &str) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        while lines.last().is_none_or(|line| !line.contains(part)) {
-            lines.push(self.lines.recv_timeout(PATIENCE).unwrap());
-        }
-        lines
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually(|| {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits until processes have done what they do without telling us.
-fn eventually(mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "it comes in time");
-        thread::sleep(POLL);
-    }
-}
-
 /// The process id in a line of [`TALKATIVE`].
 fn pid(line: &str) -> Pid {
     Pid::from_raw(line.rsplit('=').next().unwrap().parse().unwrap())
-}
-
-fn is_alive(pid: Pid) -> bool {
-    // What ended and was not waited for yet is dead, too.
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !status.is_empty() && !status.contains(") Z ")
 }
 
 #[test]
@@ -158,8 +80,8 @@ fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
         command.env(format!("MICRO_SERVER_{name}"), value);
     }
     let mut run = Running::start(command);
-    let mut lines = run.lines_until("pid=");
-    lines.extend(run.lines_until("pid="));
+    let mut lines = run.output_until("pid=");
+    lines.extend(run.output_until("pid="));
     for node in ["talkative-1", "talkative-2"] {
         for line in [
             format!("{node} | NAME=Err(NotPresent)"),
@@ -186,7 +108,7 @@ fn nodes_run_in_the_folder_of_their_package() {
     let package = Package::new("talkative", TALKATIVE);
     let run = Running::start(package.micro(&[]));
     let folder = fs::canonicalize(package.path()).unwrap();
-    run.lines_until(&format!("talkative-1 | in {}", folder.display()));
+    run.output_until(&format!("talkative-1 | in {}", folder.display()));
 }
 
 #[cfg(target_os = "linux")]
@@ -194,7 +116,7 @@ fn nodes_run_in_the_folder_of_their_package() {
 fn nodes_do_not_survive_a_killed_run() {
     let package = Package::new("talkative", TALKATIVE);
     let run = Running::start(package.micro(&[]));
-    let pid = pid(run.lines_until("pid=").last().unwrap());
+    let pid = pid(run.output_until("pid=").last().unwrap());
     assert!(is_alive(pid));
     run.signal(Signal::SIGKILL);
     eventually(|| !is_alive(pid));
@@ -204,9 +126,8 @@ fn nodes_do_not_survive_a_killed_run() {
 fn a_reader_that_goes_away_stops_the_nodes() {
     let package = Package::new("chatter", "fn main() { loop { println!(\"more\") } }");
     let mut run = Running::start(package.micro(&[]));
-    run.lines_until("more");
-    // Ends the thread that reads, and with it the pipe.
-    run.lines = mpsc::channel().1;
+    run.output_until("more");
+    run.close_output();
     assert_eq!(run.exit_code(), Some(0));
 }
 

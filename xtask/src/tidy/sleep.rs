@@ -16,7 +16,7 @@ const POLLS: [(&str, &str, &str); 3] = [
         "what the processes of nodes do, such as writing a file and ending",
     ),
     (
-        "cli/tests/micro/run.rs",
+        "cli/tests/micro/running.rs",
         "eventually",
         "that processes which belong to others have ended",
     ),
