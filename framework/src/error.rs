@@ -27,8 +27,10 @@ pub enum ErrorKind {
     Server,
     /// A hook or a task of the user's failed; its error is the source.
     Hook,
-    /// A step of the way down took longer than it may.
+    /// A hook, or all of the way down, took longer than it may.
     Timeout,
+    /// A second signal cut the way down short.
+    Interrupted,
 }
 
 impl Error {

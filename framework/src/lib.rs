@@ -24,6 +24,7 @@ pub use prost;
 /// The messages of `google/protobuf/*.proto`, such as `Timestamp`.
 pub use prost_types;
 pub use server::Listener;
+pub use service::{Outcome, Service, ServiceBuilder, ServiceContext};
 
 /// What generated code needs and nobody else.
 #[doc(hidden)]

@@ -5,9 +5,7 @@ use std::mem;
 use super::{Loaded, value::Pairs};
 use crate::{
     backends::RegistrySettings,
-    client,
-    context::Propagation,
-    server,
+    client, server,
     service::{Identity, Settings},
 };
 
@@ -102,7 +100,7 @@ impl Loaded {
             &mut settings.accept_backoff_max,
             typed.accept_backoff_max.map(|span| span.0),
         );
-        set(&mut settings.propagation, self.propagation());
+        set(&mut settings.propagation, typed.propagate.map(|keys| keys.0));
     }
 
     /// How the client finds, connects and calls.
@@ -131,11 +129,6 @@ impl Loaded {
             &mut settings.keepalive_timeout,
             typed.keepalive_timeout.map(|span| span.0),
         );
-    }
-
-    /// Which metadata travels on, if anybody said.
-    pub(crate) fn propagation(&self) -> Option<Propagation> {
-        self.typed.client.propagate.clone().map(|keys| keys.0)
     }
 }
 

@@ -2,13 +2,22 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use micro_registry::{Error, ErrorKind, Memory, Node, Registry, Result, Snapshot, Watcher};
-use tokio::time::{self, Instant};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::ServiceContext;
+use crate::Client;
 
 /// What the registry does in one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +35,15 @@ pub(crate) enum Act {
 pub(crate) enum Call {
     Register,
     Deregister,
+}
+
+impl Call {
+    fn event(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Deregister => "deregister",
+        }
+    }
 }
 
 /// A memory registry that can be told to fail, hang or be slow, and keeps a record of the calls.
@@ -89,6 +107,12 @@ impl Scripted {
             .collect()
     }
 
+    /// Waits until a call of this kind has come.
+    pub(crate) async fn called(&self, call: Call) {
+        let log = self.state.lock().unwrap().log.clone().unwrap();
+        log.written(call.event()).await;
+    }
+
     pub(crate) fn count(&self, call: Call) -> usize {
         self.times(call).len()
     }
@@ -112,10 +136,7 @@ impl Scripted {
                 let _ = told.send(call);
             }
             if let Some(log) = &state.log {
-                log.write(match call {
-                    Call::Register => "register",
-                    Call::Deregister => "deregister",
-                });
+                log.write(call.event());
             }
             state.script.pop_front().unwrap_or(state.otherwise)
         };
@@ -162,16 +183,66 @@ impl Registry for Scripted {
     }
 }
 
-/// What happened, in its order.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+/// A service to be part of.
+pub(crate) fn context() -> ServiceContext {
+    let client = Client::builder(Arc::new(Memory::default()))
+        .control(Handle::current())
+        .build()
+        .unwrap();
+    ServiceContext::new(
+        "greeter".parse().unwrap(),
+        "greeter-1".to_owned(),
+        client,
+        CancellationToken::new(),
+    )
+}
+
+/// What happened, in its order, with whether the service was ready then.
+#[derive(Clone)]
+pub(crate) struct Log {
+    is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    events: watch::Sender<Vec<(Instant, String)>>,
+}
 
 impl Log {
+    pub(crate) fn new(is_ready: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            is_ready: Arc::new(is_ready),
+            events: watch::Sender::default(),
+        }
+    }
+
     pub(crate) fn write(&self, event: impl Into<String>) {
-        self.0.lock().unwrap().push(event.into());
+        let mut event = event.into();
+        if (self.is_ready)() {
+            event.push_str(", ready");
+        }
+        self.events
+            .send_modify(|events| events.push((Instant::now(), event)));
     }
 
     pub(crate) fn events(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        let events = self.events.borrow();
+        events.iter().map(|(_, event)| event.clone()).collect()
+    }
+
+    /// Waits until `event` has been written.
+    pub(crate) async fn written(&self, event: &str) {
+        let mut events = self.events.subscribe();
+        let is_there = |events: &Vec<(Instant, String)>| events.iter().any(|(_, written)| written == event);
+        events.wait_for(is_there).await.unwrap();
+    }
+
+    /// How much time passed between two events.
+    pub(crate) fn between(&self, first: &str, second: &str) -> Duration {
+        let events = self.events.borrow();
+        let at = |event: &str| events.iter().find(|(_, written)| written == event).unwrap().0;
+        at(second) - at(first)
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.events()).finish()
     }
 }

@@ -1,0 +1,382 @@
+//! Collects what a service is made of; every check is in `build`.
+
+use std::{collections::BTreeMap, convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use micro_registry::{Address, Registry};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, server::NamedService};
+use tower_layer::Layer;
+use tower_service::Service as TowerService;
+use tracing::warn;
+
+use super::{
+    Identity, Listen, Service, ServiceContext, Settings,
+    address::Advertised,
+    checks::Check,
+    life::{Bind, Hooks, Parts, Plan},
+    stop::Signals,
+    work::Work,
+};
+use crate::{
+    Client, ClientBuilder, Error, ErrorKind, RegistrySettings, Result,
+    config::{Environment, Loaded},
+    context::Propagation,
+    control::Control,
+    server::{self, BoxError, BoxService, Listener, ServerBuilder},
+};
+
+type Addition = Box<dyn FnOnce(ServerBuilder, &ServiceContext) -> ServerBuilder + Send>;
+type Adjustment = Box<dyn FnOnce(ClientBuilder) -> ClientBuilder + Send>;
+
+/// Builds a [`Service`].
+///
+/// What is set here is the program's say; `micro.toml` and the environment come after it: see [`config`](crate::config).
+#[must_use]
+pub struct ServiceBuilder {
+    name: String,
+    version: String,
+    id: Option<String>,
+    address: Option<String>,
+    advertise: Option<String>,
+    metadata: BTreeMap<String, String>,
+    propagate: Option<Vec<String>>,
+    pub(super) settings: Settings,
+    pub(super) server: server::Settings,
+    pub(super) hooks: Hooks,
+    pub(super) checks: Vec<Check>,
+    pub(super) tasks: Vec<Work>,
+    additions: Vec<Addition>,
+    adjustments: Vec<Adjustment>,
+    registry: Option<Arc<dyn Registry>>,
+    backends: RegistrySettings,
+    environment: Environment,
+    pub(super) token: CancellationToken,
+    pub(super) signals: Option<Signals>,
+    control: Option<Handle>,
+    listener: Option<(io::Result<SocketAddr>, Bind)>,
+}
+
+/// Who the service is, and what it is made of.
+impl ServiceBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            version: String::new(),
+            id: None,
+            address: None,
+            advertise: None,
+            metadata: BTreeMap::new(),
+            propagate: None,
+            settings: Settings::default(),
+            server: server::Settings::default(),
+            hooks: Hooks::default(),
+            checks: Vec::new(),
+            tasks: Vec::new(),
+            additions: Vec::new(),
+            adjustments: Vec::new(),
+            registry: None,
+            backends: RegistrySettings::default(),
+            environment: Environment::default(),
+            token: CancellationToken::new(),
+            signals: None,
+            control: None,
+            listener: None,
+        }
+    }
+
+    /// Sets the version that the registry is told. Default: empty.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Sets the id of this node, unique among the nodes of the service. Default: the name and eight random hex digits.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Sets what to listen on, `host:port`; port 0 is any free one, `0.0.0.0:9090` opens it to the network. Default:
+    /// `127.0.0.1:0`.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// Sets what the registry is told instead of the address listened on: `host` or `host:port`. Default: the address
+    /// listened on; where that is every address, that of the first interface that other hosts can reach.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Adds one pair of metadata that the registry is told. Of two with one key the last stands.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets which metadata of a call travels on to the calls that handlers make, beside trace context and baggage: keys,
+    /// and prefixes that end in `-` or `*`. Default: the prefix `x-md-global-`.
+    pub fn propagate(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.propagate = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a gRPC service, as tonic generated it. One that is added twice is an error of [`build`](Self::build).
+    pub fn add_service<S, B>(self, service: S) -> Self
+    where
+        S: TowerService<Request<Body>, Response = Response<B>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.add_service_with(|_cx| service)
+    }
+
+    /// Adds a gRPC service whose handler needs the service it is part of, such as its client.
+    pub fn add_service_with<S, B>(
+        mut self,
+        service: impl FnOnce(&ServiceContext) -> S + Send + 'static,
+    ) -> Self
+    where
+        S: TowerService<Request<Body>, Response = Response<B>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.additions
+            .push(Box::new(|server, cx| server.add_service(service(cx))));
+        self
+    }
+
+    /// Adds an encoded `FileDescriptorSet`, such as the one that `include_proto!` makes: for reflection, and for the
+    /// methods that the registry is told. Default: none, and neither.
+    pub fn descriptors(mut self, set: impl Into<Bytes>) -> Self {
+        let set = set.into();
+        self.additions
+            .push(Box::new(|server, _cx| server.descriptors(set)));
+        self
+    }
+
+    /// Adds a layer around all handlers. The first one added meets a request first. Default: none.
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<BoxService> + Send + Sync + 'static,
+        L::Service: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        <L::Service as TowerService<Request<Body>>>::Future: Send + 'static,
+        <L::Service as TowerService<Request<Body>>>::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.additions.push(Box::new(|server, _cx| server.layer(layer)));
+        self
+    }
+
+    /// Adjusts the service's client: its policy, its layers, its timeouts. Default: what a client has.
+    pub fn client(mut self, adjust: impl FnOnce(ClientBuilder) -> ClientBuilder + Send + 'static) -> Self {
+        self.adjustments.push(Box::new(adjust));
+        self
+    }
+}
+
+/// What surrounds it.
+impl ServiceBuilder {
+    /// Sets the registry itself, whatever the configuration names. Default: the one that the configuration names, which
+    /// is mDNS unless it says otherwise.
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Adds a registry that `MICRO_REGISTRY` can then name: see [`RegistrySettings::backend`].
+    pub fn backend(
+        mut self,
+        name: impl Into<String>,
+        factory: impl Fn(&RegistrySettings) -> micro_registry::Result<Arc<dyn Registry>> + Send + Sync + 'static,
+    ) -> Self {
+        self.backends = self.backends.backend(name, factory);
+        self
+    }
+
+    /// Reads these variables instead of those of the process, and a file only if they name one by `MICRO_CONFIG`: for
+    /// tests, and for programs that run several services. Default: the process's.
+    pub fn environment<K, V>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let variables = variables
+            .into_iter()
+            .map(|(name, text)| (name.into(), text.into()));
+        self.environment = Environment::Given(variables.collect());
+        self
+    }
+
+    /// Sets the runtime on which the registry is called. Default: one thread of its own, so that a handler that blocks
+    /// its worker loses no registration.
+    pub fn control(mut self, handle: Handle) -> Self {
+        self.control = Some(handle);
+        self
+    }
+
+    /// Sets where connections come from. Default: TCP on the address.
+    pub fn listener<L: Listener>(mut self, listener: L) -> Self {
+        let address = listener.local_address();
+        let bind: Bind = Box::new(|server| Box::pin(async { server.start(listener) }));
+        self.listener = Some((address, bind));
+        self
+    }
+
+    /// Takes a listener back.
+    #[cfg(test)]
+    pub(super) fn over_tcp(mut self) -> Self {
+        self.listener = None;
+        self
+    }
+
+    /// The service, with every check made. Touches no network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for whatever is wrong in code, file or environment; the message says what is allowed.
+    /// [`ErrorKind::Server`] when the control thread cannot be started or the network interfaces not be listed.
+    pub fn build(mut self) -> Result<Service> {
+        let loaded = Loaded::load(&self.environment)?;
+        let (mut identity, bind) = self.identity(&loaded)?;
+        let advertised = Advertised::new(
+            &identity.listen,
+            identity.advertise.as_ref(),
+            if_addrs::get_if_addrs,
+        )?;
+        loaded.lifecycle(&mut self.settings);
+        let settings = self.settings.checked()?;
+        if let Some(keys) = &self.propagate {
+            self.server.propagation = Propagation::new(keys.iter().map(String::as_str))?;
+        }
+        loaded.server(&mut self.server);
+
+        let mut backends = self.backends.advertised_on(advertised.interface());
+        loaded.registry(&mut backends);
+        let registry = open(self.registry, &backends)?;
+        let control = match self.control {
+            Some(handle) => Control::on(handle),
+            None => Control::start().map_err(|error| {
+                Error::new(ErrorKind::Server, "start the control thread").with_source(error)
+            })?,
+        };
+        let client = Client::builder(Arc::clone(&registry)).with_control(control.clone());
+        let adjusted = self
+            .adjustments
+            .into_iter()
+            .fold(client, |client, adjust| adjust(client));
+        let client = adjusted.configured(&loaded).build()?;
+
+        let token = self.token.child_token();
+        let cx = ServiceContext::new(
+            identity.name.clone(),
+            identity.id().to_owned(),
+            client,
+            token.clone(),
+        );
+        let server = ServerBuilder::new(identity.name.clone(), self.server);
+        let server = self
+            .additions
+            .into_iter()
+            .fold(server, |server, add| add(server, &cx))
+            .build()?;
+        // What the registry would refuse later is refused now, whatever the address will be.
+        identity.node(any_address(), server.methods().into())?;
+
+        Ok(Service {
+            plan: Plan {
+                cx,
+                settings,
+                hooks: self.hooks,
+                parts: Parts {
+                    identity,
+                    advertised,
+                    server,
+                    bind,
+                    registry,
+                    control,
+                    checks: self.checks,
+                    tasks: self.tasks,
+                },
+            },
+            signals: self.signals,
+            token,
+        })
+    }
+
+    /// Who the service is by all that was said, and how it will listen.
+    fn identity(&mut self, loaded: &Loaded) -> Result<(Identity, Bind)> {
+        let name = self
+            .name
+            .parse()
+            .map_err(|error: micro_registry::Error| Error::config(error.to_string()))?;
+        let mut identity = Identity::new(name);
+        identity.version = std::mem::take(&mut self.version);
+        identity.id = self.id.take();
+        identity.metadata = std::mem::take(&mut self.metadata);
+        if let Some(address) = self.address.take() {
+            identity.listen = address.parse().map_err(Error::config)?;
+        }
+        if let Some(advertise) = self.advertise.take() {
+            identity.advertise = Some(advertise.parse().map_err(Error::config)?);
+        }
+        loaded.identity(&mut identity);
+        let Some((address, bind)) = self.listener.take() else {
+            let listen = identity.listen.to_string();
+            let bind: Bind =
+                Box::new(|server| Box::pin(async move { server.start(server::bind(&listen).await?) }));
+            return Ok((identity, bind));
+        };
+        identity.listen = Listen::Ip(address.map_err(|error| {
+            Error::new(ErrorKind::Server, "ask for the address that is listened on").with_source(error)
+        })?);
+        Ok((identity, bind))
+    }
+}
+
+impl fmt::Debug for ServiceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceBuilder")
+            .field("name", &self.name)
+            .field("hooks", &self.hooks)
+            .field("checks", &self.checks)
+            .field("tasks", &self.tasks)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open(handed: Option<Arc<dyn Registry>>, settings: &RegistrySettings) -> Result<Arc<dyn Registry>> {
+    let Some(registry) = handed else {
+        return settings.open();
+    };
+    if let Some(from) = settings.overruled_by(&*registry) {
+        warn!(
+            registry = registry.name(),
+            "the program hands in its registry, so {from} has no effect"
+        );
+    }
+    Ok(registry)
+}
+
+fn any_address() -> Address {
+    Address::new("localhost", 1).expect("a host and a port")
+}

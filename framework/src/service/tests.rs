@@ -1,0 +1,8 @@
+//! The whole life of a service: its order, its failures, its limits.
+
+mod checks;
+mod failures;
+mod limits;
+mod order;
+mod registries;
+mod support;
