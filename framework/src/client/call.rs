@@ -1,9 +1,6 @@
 //! One call: waits for a node, sends, and sends again elsewhere what certainly never ran.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
@@ -21,6 +18,7 @@ use super::{
     picker::{Picker, Ready},
     response::{Deadline, Place, ResponseBody, deadline_exceeded, is_failure},
     target::Target,
+    times::Times,
     unsent::{self, chain},
 };
 use crate::{
@@ -33,8 +31,6 @@ const SERVICE_HEADER: HeaderName = HeaderName::from_static("micro-service");
 /// What callers say of themselves, in the form the gRPC protocol recommends.
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("grpc-rust-micro/", env!("CARGO_PKG_VERSION")));
-/// How far away a deadline may be: more than any call takes, and no clock overflows.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A call on its way.
 pub(super) struct Call {
@@ -49,17 +45,6 @@ pub(super) struct Call {
     refusal: Option<String>,
     /// Where the present attempt was sent.
     sent_to: Option<Arc<Ready>>,
-}
-
-/// Until when what must have happened.
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    /// Until when response headers must be there.
-    headers: Instant,
-    /// Until when all must be over; travels as `grpc-timeout`.
-    end: Option<Instant>,
-    /// The whole of it, for messages.
-    timeout: Duration,
 }
 
 /// What became of one attempt.
@@ -352,38 +337,6 @@ impl Call {
             _ => format!("none was free within {timeout:?}"),
         };
         self.unavailable(&reason)
-    }
-}
-
-impl Times {
-    /// What the call, the call it is made for, and the settings say together. Takes a `grpc-timeout` out of `headers`.
-    fn new(
-        headers: &mut HeaderMap,
-        options: &CallOptions,
-        context: &CallContext,
-        unary: bool,
-        default: Duration,
-    ) -> Self {
-        let now = Instant::now();
-        let asked = headers
-            .remove(GRPC_TIMEOUT)
-            .and_then(|value| grpc_timeout::parse(&value));
-        let explicit = options.timeout.or(asked);
-        let own = explicit
-            .or(unary.then_some(default))
-            .map(|timeout| now + timeout.min(FAR));
-        let end = [own, context.deadline()].into_iter().flatten().min();
-        let headers = if explicit.is_some() {
-            end
-        } else {
-            end.into_iter().chain([now + default.min(FAR)]).min()
-        };
-        let headers = headers.unwrap_or(now + FAR);
-        Self {
-            headers,
-            end,
-            timeout: end.unwrap_or(headers).saturating_duration_since(now),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod picker;
 mod response;
 mod settings;
 mod target;
+mod times;
 mod unsent;
 
 use std::{
@@ -126,7 +127,7 @@ impl Client {
     }
 
     /// The channel to `service`. Its first call starts following the service. Calls through a channel to what is no
-    /// service name answer INVALID_ARGUMENT.
+    /// service name answer `INVALID_ARGUMENT`.
     #[must_use]
     pub fn channel(&self, service: &str) -> Channel {
         let target = match service.parse() {

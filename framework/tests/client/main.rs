@@ -1,5 +1,7 @@
 //! The client against nodes that do as they are told, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod deadlines;
 mod discovery;
 mod picking;

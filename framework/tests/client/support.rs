@@ -33,11 +33,11 @@ pub(crate) enum Behaviour {
     Answer,
     /// Never answers.
     Hang,
-    /// Answers INVALID_ARGUMENT.
+    /// Answers `INVALID_ARGUMENT`.
     Fail,
-    /// Resets the stream with REFUSED_STREAM before looking at it.
+    /// Resets the stream with `REFUSED_STREAM` before looking at it.
     RefuseStream,
-    /// Resets the stream with INTERNAL_ERROR after reading it.
+    /// Resets the stream with `INTERNAL_ERROR` after reading it.
     Reset,
     /// Says that it is another service.
     WrongService,

@@ -1,0 +1,58 @@
+//! How long a call may take: what it says itself, what is left of the call it is made for, and the default.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::options::CallOptions;
+use crate::{
+    context::CallContext,
+    grpc_timeout::{self, GRPC_TIMEOUT},
+};
+
+/// How far away a deadline may be: more than any call takes, and no clock overflows.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Until when what must have happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Until when response headers must be there.
+    pub(super) headers: Instant,
+    /// Until when all must be over; travels as `grpc-timeout`.
+    pub(super) end: Option<Instant>,
+    /// The whole of it, for messages.
+    pub(super) timeout: Duration,
+}
+
+impl Times {
+    /// What the call, the call it is made for, and the settings say together. Takes a `grpc-timeout` out of `headers`.
+    pub(super) fn new(
+        headers: &mut HeaderMap,
+        options: &CallOptions,
+        context: &CallContext,
+        unary: bool,
+        default: Duration,
+    ) -> Self {
+        let now = Instant::now();
+        let asked = headers
+            .remove(GRPC_TIMEOUT)
+            .and_then(|value| grpc_timeout::parse(&value));
+        let explicit = options.timeout.or(asked);
+        let own = explicit
+            .or(unary.then_some(default))
+            .map(|timeout| now + timeout.min(FAR));
+        let end = [own, context.deadline()].into_iter().flatten().min();
+        let headers = if explicit.is_some() {
+            end
+        } else {
+            end.into_iter().chain([now + default.min(FAR)]).min()
+        };
+        let headers = headers.unwrap_or(now + FAR);
+        Self {
+            headers,
+            end,
+            timeout: end.unwrap_or(headers).saturating_duration_since(now),
+        }
+    }
+}
