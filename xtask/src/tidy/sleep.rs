@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 3] = [
+const POLLS: [(&str, &str, &str); 5] = [
     (
         "framework/tests/client/support.rs",
         "eventually",
@@ -19,6 +19,16 @@ const POLLS: [(&str, &str, &str); 3] = [
         "cli/tests/micro/running.rs",
         "eventually",
         "that processes which belong to others have ended",
+    ),
+    (
+        "tests/tests/system/support.rs",
+        "wait",
+        "what processes do, such as saying something and ending",
+    ),
+    (
+        "tests/tests/system/support.rs",
+        "eventually",
+        "what services do for their callers, such as joining and leaving",
     ),
 ];
 
