@@ -1,2 +1,30 @@
-//! Placeholder.
-fn main() {}
+//! The service `greeter`, the one to copy: what it is made of, and its life.
+
+mod handler;
+#[cfg(test)]
+mod tests;
+
+/// What `proto/greeter.proto` says, as Rust.
+mod greeter {
+    micro::include_proto!("greeter");
+}
+
+use greeter::say_server::SayServer;
+use handler::Greeter;
+use micro::{Service, ServiceBuilder};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> micro::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    service().build()?.run().await
+}
+
+/// Everything the service is made of; the tests run the same.
+fn service() -> ServiceBuilder {
+    Service::builder("greeter")
+        .version(env!("CARGO_PKG_VERSION"))
+        .add_service_with(|cx| SayServer::new(Greeter::new(cx.id())))
+        .descriptors(greeter::FILE_DESCRIPTOR_SET)
+}

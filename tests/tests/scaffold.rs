@@ -1,0 +1,189 @@
+//! What `micro new` makes: it builds, passes its own test, runs under `micro run` and answers `micro call`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{sys::signal, unistd::Pid};
+use tempfile::TempDir;
+
+const NAME: &str = "scaffolded";
+/// Building, starting and being found, on a machine that has other things to do.
+const READY_WAIT: Duration = Duration::from_secs(300);
+
+/// The same settings as in this workspace, so that what was built for it need not be built again.
+const CARGO_CONFIG: &str = r#"
+[net]
+offline = true
+
+[profile.dev]
+debug = "line-tables-only"
+
+[profile.dev.package."*"]
+debug = false
+"#;
+
+/// A folder for new services, and the command that makes them.
+struct Bench {
+    folder: TempDir,
+    micro: PathBuf,
+    target: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let executable = env::current_exe().unwrap();
+        let debug = executable.parent().and_then(Path::parent).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(".cargo")).unwrap();
+        fs::write(folder.path().join(".cargo/config.toml"), CARGO_CONFIG).unwrap();
+        let bench = Self {
+            folder,
+            micro: debug.join("micro"),
+            target: debug.parent().unwrap().to_owned(),
+        };
+        let mut build = bench.command(env!("CARGO"));
+        build
+            .current_dir(checkout())
+            .args(["build", "--quiet", "--offline"]);
+        run(&mut build);
+        bench
+    }
+
+    fn service(&self) -> PathBuf {
+        self.folder.path().join(NAME)
+    }
+
+    /// A command in the folder, with no setting but a registry of this process's own.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MICRO_")) {
+            command.env_remove(name);
+        }
+        let port = 20_000 + process::id() % 10_000;
+        command
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("MICRO_REGISTRY_ADDRESS", format!("127.0.0.1:{port}"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn micro(&self, arguments: &[&str]) -> String {
+        run(self.command(&self.micro).args(arguments))
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> String {
+        run(self
+            .command(env!("CARGO"))
+            .current_dir(self.service())
+            .args(arguments))
+    }
+}
+
+/// `micro run`, which is stopped when this is dropped.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(bench: &Bench) -> Self {
+        let (write, read) = mpsc::channel();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = bench.command(&bench.micro);
+        command.args(["run", NAME, "--nodes", "2"]);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let child = command.spawn().unwrap();
+        // What is left of the writers goes with `command`; the reader ends with the processes that write.
+        drop(command);
+        thread::spawn(move || {
+            BufReader::new(reader)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| write.send(line))
+        });
+        Self { child, lines: read }
+    }
+
+    /// The first line that `is` what is waited for, or all lines if there is none.
+    fn line(&self, is: impl Fn(&str) -> bool) -> Result<String, String> {
+        let end = Instant::now() + READY_WAIT;
+        let mut seen = String::new();
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            if is(&line) {
+                return Ok(line);
+            }
+            seen += &format!("{line}\n");
+        }
+        Err(seen)
+    }
+
+    fn interrupt(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        signal::kill(pid, signal::Signal::SIGINT).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What the command says on standard output, once it has succeeded.
+fn run(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let (said, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{command:?}\n{said}\n{errors}");
+    said.into_owned()
+}
+
+#[test]
+fn a_new_service_builds_is_tested_runs_and_answers() {
+    let bench = Bench::new();
+    bench.micro(&["new", NAME]);
+    // The versions that this repository is tested with, which are there without a network.
+    fs::copy(checkout().join("Cargo.lock"), bench.service().join("Cargo.lock")).unwrap();
+
+    assert!(
+        bench
+            .cargo(&["test", "--quiet"])
+            .contains("test result: ok. 1 passed")
+    );
+    bench.cargo(&["fmt", "--check"]);
+
+    let mut running = Running::start(&bench);
+    let is_told = |line: &str| line.contains(" call ") || line.starts_with("warning");
+    let next = running.line(is_told).unwrap();
+    // The line that is told can be pasted.
+    let pasted = run(bench.command("sh").args(["-c", next.trim()]));
+    assert_eq!(pasted, "{\"message\":\"Hello Ada\"}\n");
+    let called = bench.micro(&["call", NAME, "Say.Hello", r#"{"name":"Grace"}"#]);
+    assert_eq!(called, "{\"message\":\"Hello Grace\"}\n");
+
+    running.interrupt();
+    assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
+    assert!(running.child.wait().unwrap().success());
+    assert_eq!(bench.micro(&["services", "--json"]).trim(), "[]");
+}
