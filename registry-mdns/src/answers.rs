@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use micro_registry::{Error, ErrorKind, Result, ServiceName, Snapshot, Watcher};
+use micro_registry::{Result, ServiceName, Snapshot, Watcher};
 use tokio::{
     sync::watch,
     time::{self, Instant},
@@ -18,8 +18,6 @@ use crate::{
 /// How long it must have been quiet before the answers count as all: responders wait up to 120 ms (RFC 6762 §6), and a
 /// busy host is slow.
 const SETTLE_WAIT: Duration = Duration::from_millis(200);
-/// How long the daemon may take until it asks the first question.
-const QUESTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// All nodes of `service`.
@@ -129,7 +127,8 @@ fn settled<T>(
     answer: impl FnOnce() -> Result<T>,
 ) -> Look<Result<T>> {
     let Some(asked) = directory.asked else {
-        return unasked(directory);
+        // The daemon has begun, or the browser would not be there: it asks within 50 ms.
+        return Look::Wait;
     };
     let limit = asked + first_answer_wait;
     if some {
@@ -145,14 +144,4 @@ fn at<T>(time: Instant, answer: impl FnOnce() -> Result<T>) -> Look<Result<T>> {
     } else {
         Look::Is(answer())
     }
-}
-
-/// Nothing was asked yet: waits, unless the daemon should have begun long ago.
-fn unasked<T>(directory: &Directory) -> Look<Result<T>> {
-    let Phase::Running(_, since) = directory.phase else {
-        return Look::Wait;
-    };
-    at(since + QUESTION_WAIT, || {
-        Err(Error::new(ErrorKind::Unavailable, "the mDNS daemon asks nothing"))
-    })
 }
