@@ -23,6 +23,8 @@ use crate::{
 
 /// How long an announcement may take to be heard by ourselves: mdns-sd repeats it after 1.1 s.
 const HEARD_WAIT: Duration = Duration::from_secs(4);
+/// After how many renewals an announcement is no longer new: of two that claimed an id at once, one has given way then.
+const RENEWALS_MIN: u32 = 3;
 /// The most letters of the service's name in the label of an instance; a DNS label has room for 63 in all.
 const LABEL_NAME_MAX: usize = 40;
 
@@ -40,12 +42,20 @@ struct Announcement {
     /// A label and a host name that nobody else has: two instances under one host name would vanish together.
     label: String,
     expires: Instant,
+    /// How often it was renewed unchanged.
+    renewals: u32,
 }
 
 impl Shared {
     /// Announces `node`, or renews that it is.
     pub(crate) async fn register(&self, node: &Node, ttl: Duration) -> Result<()> {
         let daemon = self.connected().await?;
+        let resting = self.directory.borrow().listening.is_none();
+        if resting && self.announcer.has(node) {
+            return self.announcer.renew(node, ttl).map(drop);
+        }
+        let _listening = self.interest.hold();
+        self.listen();
         answers::holders(&mut self.directory.subscribe()).await?;
         self.yield_to_rival(node, &daemon).await?;
         let announcement = self.announcer.renew(node, ttl)?;
@@ -133,6 +143,22 @@ impl Announcer {
         expired
     }
 
+    /// Whether an announcement is so new that somebody may claim its id who did not hear of it.
+    pub(crate) fn is_any_new(&self) -> bool {
+        let announced = self.announced();
+        announced
+            .values()
+            .any(|announcement| announcement.renewals < RENEWALS_MIN)
+    }
+
+    /// Whether `node` is announced just as it is.
+    fn has(&self, node: &Node) -> bool {
+        let announced = self.announced();
+        announced
+            .get(&key(node))
+            .is_some_and(|own| own.record.node == slim(node))
+    }
+
     /// The stamp of the announcement of `node`, if there is one.
     fn stamp(&self, node: &Node) -> Result<Option<Stamp>> {
         let announced = self.announced();
@@ -167,9 +193,11 @@ impl Announcer {
             }
         };
         new.expires = expires;
+        new.renewals += 1;
         if new.record.node != node {
             new.record.node = node;
             new.record.stamp.revision += 1;
+            new.renewals = 0;
         }
         announced.insert(key(&new.record.node), new.clone());
         Ok(new)
@@ -212,6 +240,7 @@ impl Announcement {
             record: Record { node, stamp },
             label: format!("{readable}-{:016x}", fastrand::u64(..)),
             expires: Instant::now(),
+            renewals: 0,
         }
     }
 

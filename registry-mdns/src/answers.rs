@@ -11,7 +11,6 @@ use tokio::{
 use crate::{
     daemon::{Daemon, VERIFY_WAIT},
     directory::{Directory, VERIFY_INTERVAL},
-    phase::Phase,
     session::{Look, Shared, look},
 };
 
@@ -24,7 +23,8 @@ impl Shared {
     pub(crate) async fn list(&self, service: &ServiceName) -> Result<Snapshot> {
         let daemon = self.connected().await?;
         if self.interest.add(service) {
-            self.refresh(service, &daemon).await?;
+            self.listen();
+            self.refresh(&daemon, |name| name == service).await?;
         }
         nodes(
             &mut self.directory.subscribe(),
@@ -36,8 +36,11 @@ impl Shared {
 
     /// The names of all services that have a node.
     pub(crate) async fn services(&self) -> Result<Vec<String>> {
-        self.connected().await?;
-        self.interest.add_everything();
+        let daemon = self.connected().await?;
+        if self.interest.add_everything() {
+            self.listen();
+            self.refresh(&daemon, |_| true).await?;
+        }
         names(&mut self.directory.subscribe(), self.settings.first_answer_wait).await
     }
 
@@ -45,6 +48,7 @@ impl Shared {
     pub(crate) async fn watch(&self, service: ServiceName) -> Result<Watcher> {
         self.connected().await?;
         self.interest.add(&service);
+        self.listen();
         let mut directory = self.directory.subscribe();
         let first_answer_wait = self.settings.first_answer_wait;
         Ok(Watcher::spawn(move |sender| async move {
@@ -56,12 +60,13 @@ impl Shared {
         }))
     }
 
-    /// Finds out which nodes of `service` are still there, if nobody has cared for it so far.
-    async fn refresh(&self, service: &ServiceName, daemon: &Daemon) -> Result<()> {
+    /// Finds out which nodes of `wanted` services are still there, for whom nobody has cared so far.
+    async fn refresh(&self, daemon: &Daemon, wanted: impl Fn(&ServiceName) -> bool) -> Result<()> {
         let names = {
             let directory = self.directory.borrow();
-            match directory.phase {
-                Phase::Running(_, since) if since.elapsed() >= VERIFY_INTERVAL => directory.names(service),
+            match directory.listening {
+                Some(since) if since.elapsed() >= VERIFY_INTERVAL => directory.names(wanted),
+                // What was heard just now is there, and what is not listened to will be.
                 _ => return Ok(()),
             }
         };

@@ -42,6 +42,7 @@ pub(crate) struct Browser {
     daemon: Running,
     monitor: Receiver<DaemonEvent>,
     events: Receiver<ServiceEvent>,
+    listening: bool,
     round: Round,
     /// When an instance last went, and how many did since everything was asked for anew.
     removed: Option<Instant>,
@@ -69,13 +70,15 @@ impl Browser {
         let events = ask_all(&daemon, interfaces).await?;
         debug!(%interfaces, "mdns started");
         shared.directory.send_modify(|directory| {
-            directory.phase = Phase::Running(Daemon::clone(&daemon), Instant::now());
+            directory.phase = Phase::Running(Daemon::clone(&daemon));
+            directory.listening = Some(Instant::now());
         });
         Ok(Self {
             shared,
             daemon,
             monitor,
             events,
+            listening: true,
             round: Round::after(1, ANSWERED),
             removed: None,
             removals: 0,
@@ -88,9 +91,10 @@ impl Browser {
     pub(crate) async fn run(mut self) -> Error {
         let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = Arc::clone(&self.shared);
         loop {
             let done = tokio::select! {
-                event = self.events.recv_async() => match event {
+                event = self.events.recv_async(), if self.listening => match event {
                     Ok(event) => {
                         self.hear(event);
                         Ok(())
@@ -106,6 +110,7 @@ impl Browser {
                         Err(Error::new(ErrorKind::Unavailable, "the mDNS daemon has ended").with_source(error))
                     }
                 },
+                () = shared.wake.notified() => self.wake().await,
                 _ = ticks.tick() => self.tick().await,
             };
             if let Err(error) = done {
@@ -186,6 +191,15 @@ impl Browser {
                 .send_if_modified(|directory| directory.withdraw(&instance));
             self.daemon.forgo(&instance).await?;
         }
+        if self.listening {
+            self.keep_true().await?;
+            self.rest().await?;
+        }
+        Ok(())
+    }
+
+    /// Verifies what is due, and asks again for what may have been missed.
+    async fn keep_true(&mut self) -> Result<()> {
         let mut due = Vec::new();
         let mut misses_text = false;
         self.shared.directory.send_if_modified(|directory| {
@@ -206,6 +220,39 @@ impl Browser {
         } else {
             Ok(())
         }
+    }
+
+    /// Stops listening if nobody cares: the daemon of each listener asks for each instance there is again and again, so
+    /// that many of them on one host are loud. A process that announces and asks for nothing is silent.
+    async fn rest(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let rests = shared.directory.send_if_modified(|directory| {
+            let rests = !shared.interest.is_any() && !shared.announcer.is_any_new();
+            if rests {
+                directory.rest();
+            }
+            rests
+        });
+        if rests {
+            debug!("mdns rests: nothing is asked for");
+            self.listening = false;
+            self.daemon.forget().await?;
+        }
+        Ok(())
+    }
+
+    /// Listens to everything, if nobody does.
+    async fn wake(&mut self) -> Result<()> {
+        if self.listening {
+            return Ok(());
+        }
+        debug!("mdns listens");
+        self.listening = true;
+        self.browse_anew().await?;
+        self.shared
+            .directory
+            .send_modify(|directory| directory.listening = Some(Instant::now()));
+        Ok(())
     }
 
     /// Browses again after the daemon closed the browse.

@@ -30,7 +30,9 @@ const WITHDRAWN_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) phase: Phase,
-    /// When everybody was first asked.
+    /// Since when everything is listened to; not while nobody cares.
+    pub(crate) listening: Option<Instant>,
+    /// When everybody was first asked since then.
     pub(crate) asked: Option<Instant>,
     instances: HashMap<String, Instance>,
     /// Instances whose text has not arrived.
@@ -78,6 +80,7 @@ impl Directory {
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Connecting,
+            listening: None,
             asked: None,
             instances: HashMap::new(),
             textless: HashMap::new(),
@@ -173,6 +176,15 @@ impl Directory {
         changed
     }
 
+    /// Forgets what was heard, until everything is listened to again.
+    pub(crate) fn rest(&mut self) {
+        self.listening = None;
+        self.asked = None;
+        self.instances.clear();
+        self.textless.clear();
+        self.listings.clear();
+    }
+
     /// Begins a round in which everything that is there is heard again.
     pub(crate) fn begin_round(&mut self) {
         self.round += 1;
@@ -225,11 +237,11 @@ impl Directory {
             .collect()
     }
 
-    /// The names of the instances of `service`.
-    pub(crate) fn names(&self, service: &ServiceName) -> Vec<String> {
+    /// The names of the instances of `wanted` services.
+    pub(crate) fn names(&self, wanted: impl Fn(&ServiceName) -> bool) -> Vec<String> {
         self.instances
             .iter()
-            .filter(|(_, instance)| instance.node.service() == service)
+            .filter(|(_, instance)| wanted(instance.node.service()))
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -1,4 +1,4 @@
-//! Which services somebody cares for: only their nodes are verified again and again.
+//! Which services somebody cares for: only their nodes are verified again and again, and without any nobody listens.
 
 use std::{
     collections::HashSet,
@@ -23,7 +23,12 @@ pub(crate) struct Interest {
 struct Names {
     services: HashSet<ServiceName>,
     everything: bool,
+    holds: usize,
 }
+
+/// Keeps a handle listening that nobody has asked for anything; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold<'a>(&'a Interest);
 
 impl Interest {
     /// Notes that `service` matters; answers whether it did not before.
@@ -40,9 +45,21 @@ impl Interest {
         true
     }
 
-    /// Notes that every service matters.
-    pub(crate) fn add_everything(&self) {
-        self.names().everything = true;
+    /// Notes that every service matters; answers whether some did not before.
+    pub(crate) fn add_everything(&self) -> bool {
+        !std::mem::replace(&mut self.names().everything, true)
+    }
+
+    /// Keeps the handle listening for a while.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.names().holds += 1;
+        Hold(self)
+    }
+
+    /// Whether anything matters.
+    pub(crate) fn is_any(&self) -> bool {
+        let names = self.names();
+        names.everything || names.holds > 0 || !names.services.is_empty()
     }
 
     /// Whether `service` matters.
@@ -53,6 +70,12 @@ impl Interest {
 
     fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().expect("no panic while the names are locked")
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.names().holds -= 1;
     }
 }
 
@@ -73,5 +96,17 @@ mod tests {
             interest.add(&format!("service-{number}").parse().unwrap());
         }
         assert!(interest.has(&"other".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_hold_matters_as_long_as_it_lives_and_a_service_for_ever() {
+        let interest = Interest::default();
+        assert!(!interest.is_any());
+        let hold = interest.hold();
+        assert!(interest.is_any());
+        drop(hold);
+        assert!(!interest.is_any());
+        interest.add(&"greeter".parse().unwrap());
+        assert!(interest.is_any());
     }
 }

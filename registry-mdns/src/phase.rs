@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use micro_registry::Error;
-use tokio::time::Instant;
 
 use crate::daemon::Daemon;
 
@@ -12,8 +11,8 @@ use crate::daemon::Daemon;
 pub(crate) enum Phase {
     /// Finding out whether multicast works.
     Connecting,
-    /// Asking and listening since then.
-    Running(Daemon, Instant),
+    /// There is one.
+    Running(Daemon),
     /// Over; whoever still cares connects again.
     Failed(Failure),
 }

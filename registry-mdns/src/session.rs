@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use micro_registry::{Error, ErrorKind, Result};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{self, Instant},
 };
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) directory: watch::Sender<Directory>,
     pub(crate) interest: Interest,
     pub(crate) announcer: Announcer,
+    /// Wakes the browser when somebody cares again.
+    pub(crate) wake: Notify,
 }
 
 /// What a look at the directory says.
@@ -54,6 +56,7 @@ impl Session {
             directory,
             interest: Interest::default(),
             announcer: Announcer::default(),
+            wake: Notify::new(),
         });
         let task = tokio::spawn(run(Arc::clone(&shared)));
         Self { shared, task }
@@ -106,7 +109,7 @@ impl Shared {
     /// The daemon, once it runs.
     fn daemon(&self) -> Option<Daemon> {
         match &self.directory.borrow().phase {
-            Phase::Running(daemon, _) => Some(daemon.clone()),
+            Phase::Running(daemon) => Some(daemon.clone()),
             Phase::Connecting | Phase::Failed(_) => None,
         }
     }
@@ -114,10 +117,17 @@ impl Shared {
     /// Waits until the daemon runs.
     pub(crate) async fn connected(&self) -> Result<Daemon> {
         let running = |directory: &Directory| match &directory.phase {
-            Phase::Running(daemon, _) => Look::Is(daemon.clone()),
+            Phase::Running(daemon) => Look::Is(daemon.clone()),
             Phase::Connecting | Phase::Failed(_) => Look::Wait,
         };
         look(&mut self.directory.subscribe(), running).await
+    }
+
+    /// Has everything listened to, if it is not.
+    pub(crate) fn listen(&self) {
+        if self.directory.borrow().listening.is_none() {
+            self.wake.notify_one();
+        }
     }
 
     fn fail(&self, error: Error) {
@@ -163,3 +173,6 @@ pub(crate) async fn look<T>(
         changed.map_err(|error| Error::new(ErrorKind::Unavailable, "follow mDNS").with_source(error))?;
     }
 }
+
+#[cfg(test)]
+mod tests;
