@@ -88,7 +88,10 @@ impl Client {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a mistake in the configuration, and for a registry that this
     /// build does not have.
     pub fn from_env() -> Result<Self> {
-        Self::from_settings(&RegistrySettings::from_env()?)
+        let loaded = Loaded::load(&Environment::Process)?;
+        let mut registry = RegistrySettings::default();
+        loaded.registry(&mut registry);
+        Self::builder(registry.open()?).configured(&loaded).build()
     }
 
     /// A client of this registry, otherwise like [`from_env`](Self::from_env).

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Loaded, value::Pairs};
+use super::{Loaded, node::Metadata};
 use crate::{
     backends::RegistrySettings,
     client, server,
@@ -26,14 +26,14 @@ impl Loaded {
     pub(crate) fn identity(&self, identity: &mut Identity) {
         let typed = self.typed.server.clone();
         set(&mut identity.name, typed.name.map(|name| name.0));
-        set(&mut identity.version, typed.version.map(|version| version.0));
-        set(&mut identity.id, typed.id.map(|id| Some(id.0)));
+        set(&mut identity.version, typed.version.map(|version| version.0.0));
+        set(&mut identity.id, typed.id.map(|id| Some(id.0.0)));
         set(&mut identity.listen, typed.address.map(|address| address.0));
         set(
             &mut identity.advertise,
             typed.advertise.map(|address| Some(address.0)),
         );
-        let Pairs(metadata) = typed.metadata;
+        let Metadata(metadata) = typed.metadata;
         identity.metadata.extend(metadata);
     }
 

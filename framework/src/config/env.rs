@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, env};
 use ::config::{Value, ValueKind};
 use tracing::debug;
 
-use super::value;
+use super::node;
 use crate::{Error, Result};
 
 /// Names the file to read instead of `micro.toml`.
@@ -95,8 +95,17 @@ impl Environment {
     }
 }
 
+/// The variable that sets `key`, or what is below it.
+pub(super) fn variable_of(key: &str) -> &'static str {
+    let sets = |(_, set): &&(&str, &str)| key.starts_with(set);
+    TABLE
+        .iter()
+        .find(sets)
+        .map_or("the environment", |(name, _)| name)
+}
+
 fn pairs(name: &str, text: &str) -> Result<ValueKind> {
-    let pairs = value::pairs(text).map_err(|reason| Error::config(format!("{name}: {reason}")))?;
+    let pairs = node::pairs(text).map_err(|reason| Error::config(format!("{name}: {reason}")))?;
     let origin = name.to_owned();
     let table = pairs
         .into_iter()

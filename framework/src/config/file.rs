@@ -52,14 +52,16 @@ impl File {
             .map_err(|error| {
                 Error::config(format!("parse {}", self.path.display())).with_source(error.to_string())
             })?;
-        parsed
-            .try_deserialize::<Typed>()
-            .map(drop)
-            .map_err(|error| explain(&error, |key| format!("{}{key}", self.path.display())))
+        parsed.try_deserialize::<Typed>().map(drop).map_err(|error| {
+            explain(&error, |key| match key {
+                "" => self.path.display().to_string(),
+                key => format!("{}: {key}", self.path.display()),
+            })
+        })
     }
 }
 
-/// One line for what is wrong; `place` names the file or the variable that holds a key.
+/// One line for what is wrong; `place` names the file or the variable that holds a key; an empty one is the root.
 pub(super) fn explain(error: &ConfigError, place: impl FnOnce(&str) -> String) -> Error {
     let (key, reason) = match error {
         ConfigError::At { error, key, .. } => (key.as_deref(), error.to_string()),
@@ -73,6 +75,5 @@ pub(super) fn explain(error: &ConfigError, place: impl FnOnce(&str) -> String) -
     };
     // What serde calls a field is a key here.
     let reason = reason.replacen("unknown field", "unknown key", 1);
-    let place = place(&key.map(|key| format!(": {key}")).unwrap_or_default());
-    Error::config(format!("{place}: {reason}"))
+    Error::config(format!("{}: {reason}", place(key.unwrap_or_default())))
 }

@@ -27,6 +27,7 @@
 mod apply;
 mod env;
 mod file;
+mod node;
 mod typed;
 mod value;
 
@@ -72,11 +73,10 @@ impl Loaded {
             .map_err(|error| Error::config("merge the file and the environment").with_source(error))?;
         let cache = merged.cache.clone();
         let path = file.map(|file| file.path);
-        let typed = merged.try_deserialize().map_err(|error| {
-            file::explain(&error, |key| {
-                place(&cache, path.as_ref(), key.trim_start_matches(": "))
-            })
-        })?;
+        // The file is fine by itself, so what is wrong now came from a variable.
+        let typed = merged
+            .try_deserialize()
+            .map_err(|error| file::explain(&error, |key| env::variable_of(key).to_owned()))?;
         Ok(Self {
             typed,
             cache,
@@ -86,18 +86,12 @@ impl Loaded {
 
     /// Where `key` was set: the variable, or the file and the key; `None` when it was not.
     fn place(&self, key: &str) -> Option<String> {
-        look(&self.cache, key)?;
-        Some(place(&self.cache, self.file.as_ref(), key))
+        let value = look(&self.cache, key)?;
+        // Values from variables know their name; those from the file do not.
+        let variable = value.origin().map(str::to_owned);
+        let in_file = || Some(format!("{}: {key}", self.file.as_ref()?.display()));
+        variable.or_else(in_file)
     }
-}
-
-/// Values from variables know their name; those from the file do not, so it is named here.
-fn place(cache: &Value, file: Option<&PathBuf>, key: &str) -> String {
-    if let Some(variable) = look(cache, key).and_then(Value::origin) {
-        return variable.to_owned();
-    }
-    let file = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
-    format!("{file}: {key}")
 }
 
 fn look<'a>(cache: &'a Value, key: &str) -> Option<&'a Value> {

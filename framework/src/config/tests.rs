@@ -212,6 +212,12 @@ fn a_value_that_is_not_allowed_is_refused_by_file_and_key() {
             "server.metadata.zone",
             "expected a string",
         ),
+        ("[server]\nid = 'a b'", "server.id", "has a space"),
+        (
+            "[server.metadata]\nzone = \"a\\u0000b\"",
+            "server.metadata",
+            "without NUL",
+        ),
         ("server = 1", "server", "expected a table"),
         (
             "[registry]\naddress = [1]",
@@ -232,12 +238,20 @@ fn a_value_that_is_not_allowed_is_refused_by_its_variable() {
         ("MICRO_SERVER_ADDRESS", "9090", "expected host:port"),
         ("MICRO_SERVER_ADVERTISE", "0.0.0.0", "expected host:port"),
         ("MICRO_SERVER_METADATA", "zone", "expected key=value"),
+        ("MICRO_SERVER_ID", "a b", "has a space"),
         ("MICRO_SERVER_NAME", "../agent", "allowed are 1 to 63 letters"),
     ] {
         let message = refused("", &[(variable, value)]);
         assert!(message.starts_with(&format!("{variable}: ")), "{message}");
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn a_variable_whose_pairs_no_registry_can_hold_is_named() {
+    let long = format!("zone={}", "a".repeat(5_000));
+    let message = refused("", &[("MICRO_SERVER_METADATA", &long)]);
+    assert!(message.starts_with("MICRO_SERVER_METADATA: "), "{message}");
 }
 
 #[test]

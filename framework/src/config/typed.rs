@@ -3,7 +3,10 @@
 use micro_registry::ServiceName;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::value::{Count, Keys, List, MaybeSpan, Pairs, Parsed, Span};
+use super::{
+    node::{Id, Metadata, Version},
+    value::{Count, Keys, List, MaybeSpan, Parsed, Span},
+};
 use crate::{
     client::Policy,
     service::{Advertise, Listen},
@@ -36,11 +39,11 @@ pub(super) struct Registry {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Server {
     pub(super) name: Option<Parsed<ServiceName>>,
-    pub(super) version: Option<Parsed<String>>,
-    pub(super) id: Option<Parsed<String>>,
+    pub(super) version: Option<Parsed<Version>>,
+    pub(super) id: Option<Parsed<Id>>,
     pub(super) address: Option<Parsed<Listen>>,
     pub(super) advertise: Option<Parsed<Advertise>>,
-    pub(super) metadata: Pairs,
+    pub(super) metadata: Metadata,
     pub(super) propagate: Option<Keys>,
     pub(super) drain_delay: Option<Span>,
     pub(super) drain_timeout: Option<Span>,

@@ -1,7 +1,6 @@
 //! The forms a value may have in a file or a variable, each read strictly: a wrong one says what is expected.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     marker::PhantomData,
     num::{NonZeroU32, NonZeroUsize},
@@ -9,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::context::Propagation;
 
@@ -207,48 +206,6 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// Pairs: a table of strings. A variable's `k=v,…` becomes one by [`pairs`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pairs(pub(super) BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl<'de> Visitor<'de> for Form {
-            type Value = Pairs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of strings")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Pairs, A::Error> {
-                let mut map = BTreeMap::new();
-                while let Some((key, Parsed(value))) = pairs.next_entry::<String, Parsed<String>>()? {
-                    map.insert(key, value);
-                }
-                Ok(Pairs(map))
-            }
-        }
-        deserializer.deserialize_any(Form)
-    }
-}
-
-/// Reads `k=v,k=v`; a value may have `=` and no comma.
-pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => {
-                Ok((key.trim().to_owned(), value.trim().to_owned()))
-            }
-            _ => Err(format!(
-                "{pair:?} is no pair, expected key=value, separated by commas"
-            )),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,21 +246,6 @@ mod tests {
                 error.contains("expected a duration such as `30s`"),
                 "{text}: {error}"
             );
-        }
-    }
-
-    #[test]
-    fn pairs_are_split_at_the_first_equals_sign() {
-        let read = pairs(" zone = a , url=http://x?y=z,empty=,").unwrap();
-        let expected = [("zone", "a"), ("url", "http://x?y=z"), ("empty", "")];
-        assert_eq!(
-            read,
-            expected
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into()
-        );
-        for text in ["zone", "=a", "a=b,c"] {
-            assert!(pairs(text).unwrap_err().contains("expected key=value"), "{text}");
         }
     }
 }

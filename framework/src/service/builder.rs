@@ -4,59 +4,74 @@ use std::{collections::BTreeMap, convert::Infallible, fmt, io, net::SocketAddr, 
 
 use bytes::Bytes;
 use http::{Request, Response};
-use micro_registry::{Address, Registry};
+use micro_registry::Registry;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService};
 use tower_layer::Layer;
 use tower_service::Service as TowerService;
-use tracing::warn;
 
 use super::{
-    Identity, Listen, Service, ServiceContext, Settings,
-    address::Advertised,
+    ServiceContext, Settings,
     checks::Check,
-    life::{Bind, Hooks, Parts, Plan},
+    life::{Bind, Hooks},
     stop::Signals,
     work::Work,
 };
 use crate::{
-    Client, ClientBuilder, Error, ErrorKind, RegistrySettings, Result,
-    config::{Environment, Loaded},
-    context::Propagation,
-    control::Control,
+    ClientBuilder, RegistrySettings,
+    config::Environment,
     server::{self, BoxError, BoxService, Listener, ServerBuilder},
 };
 
 type Addition = Box<dyn FnOnce(ServerBuilder, &ServiceContext) -> ServerBuilder + Send>;
 type Adjustment = Box<dyn FnOnce(ClientBuilder) -> ClientBuilder + Send>;
 
-/// Builds a [`Service`].
+/// Builds a [`Service`](super::Service).
 ///
 /// What is set here is the program's say; `micro.toml` and the environment come after it: see [`config`](crate::config).
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use micro::{Policy, Service, registry::Memory};
+///
+/// # fn main() -> micro::Result<()> {
+/// let service = Service::builder("greeter")
+///     .version("1.2.0")
+///     .metadata("zone", "a")
+///     .check("db", |_cx| async { Ok::<(), std::io::Error>(()) })
+///     .task("clean", |cx| async move { cx.cancelled().await })
+///     .client(|client| client.policy(Policy::RoundRobin))
+///     .drain_timeout(Duration::from_secs(10))
+///     .registry(Arc::new(Memory::default()))
+///     .build()?;
+/// assert!(service.id().starts_with("greeter-"));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct ServiceBuilder {
-    name: String,
-    version: String,
-    id: Option<String>,
-    address: Option<String>,
-    advertise: Option<String>,
-    metadata: BTreeMap<String, String>,
-    propagate: Option<Vec<String>>,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) id: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) advertise: Option<String>,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) propagate: Option<Vec<String>>,
     pub(super) settings: Settings,
     pub(super) server: server::Settings,
     pub(super) hooks: Hooks,
     pub(super) checks: Vec<Check>,
     pub(super) tasks: Vec<Work>,
-    additions: Vec<Addition>,
-    adjustments: Vec<Adjustment>,
-    registry: Option<Arc<dyn Registry>>,
-    backends: RegistrySettings,
-    environment: Environment,
+    pub(super) additions: Vec<Addition>,
+    pub(super) adjustments: Vec<Adjustment>,
+    pub(super) registry: Option<Arc<dyn Registry>>,
+    pub(super) backends: RegistrySettings,
+    pub(super) environment: Environment,
     pub(super) token: CancellationToken,
     pub(super) signals: Option<Signals>,
-    control: Option<Handle>,
-    listener: Option<(io::Result<SocketAddr>, Bind)>,
+    pub(super) control: Option<Handle>,
+    pub(super) listener: Option<(io::Result<SocketAddr>, Bind)>,
 }
 
 /// Who the service is, and what it is made of.
@@ -247,109 +262,6 @@ impl ServiceBuilder {
         self.listener = None;
         self
     }
-
-    /// The service, with every check made. Touches no network.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] for whatever is wrong in code, file or environment; the message says what is allowed.
-    /// [`ErrorKind::Server`] when the control thread cannot be started or the network interfaces not be listed.
-    pub fn build(mut self) -> Result<Service> {
-        let loaded = Loaded::load(&self.environment)?;
-        let (mut identity, bind) = self.identity(&loaded)?;
-        let advertised = Advertised::new(
-            &identity.listen,
-            identity.advertise.as_ref(),
-            if_addrs::get_if_addrs,
-        )?;
-        loaded.lifecycle(&mut self.settings);
-        let settings = self.settings.checked()?;
-        if let Some(keys) = &self.propagate {
-            self.server.propagation = Propagation::new(keys.iter().map(String::as_str))?;
-        }
-        loaded.server(&mut self.server);
-
-        let mut backends = self.backends.advertised_on(advertised.interface());
-        loaded.registry(&mut backends);
-        let registry = open(self.registry, &backends)?;
-        let control = match self.control {
-            Some(handle) => Control::on(handle),
-            None => Control::start().map_err(|error| {
-                Error::new(ErrorKind::Server, "start the control thread").with_source(error)
-            })?,
-        };
-        let client = Client::builder(Arc::clone(&registry)).with_control(control.clone());
-        let adjusted = self
-            .adjustments
-            .into_iter()
-            .fold(client, |client, adjust| adjust(client));
-        let client = adjusted.configured(&loaded).build()?;
-
-        let token = self.token.child_token();
-        let cx = ServiceContext::new(
-            identity.name.clone(),
-            identity.id().to_owned(),
-            client,
-            token.clone(),
-        );
-        let server = ServerBuilder::new(identity.name.clone(), self.server);
-        let server = self
-            .additions
-            .into_iter()
-            .fold(server, |server, add| add(server, &cx))
-            .build()?;
-        // What the registry would refuse later is refused now, whatever the address will be.
-        identity.node(any_address(), server.methods().into())?;
-
-        Ok(Service {
-            plan: Plan {
-                cx,
-                settings,
-                hooks: self.hooks,
-                parts: Parts {
-                    identity,
-                    advertised,
-                    server,
-                    bind,
-                    registry,
-                    control,
-                    checks: self.checks,
-                    tasks: self.tasks,
-                },
-            },
-            signals: self.signals,
-            token,
-        })
-    }
-
-    /// Who the service is by all that was said, and how it will listen.
-    fn identity(&mut self, loaded: &Loaded) -> Result<(Identity, Bind)> {
-        let name = self
-            .name
-            .parse()
-            .map_err(|error: micro_registry::Error| Error::config(error.to_string()))?;
-        let mut identity = Identity::new(name);
-        identity.version = std::mem::take(&mut self.version);
-        identity.id = self.id.take();
-        identity.metadata = std::mem::take(&mut self.metadata);
-        if let Some(address) = self.address.take() {
-            identity.listen = address.parse().map_err(Error::config)?;
-        }
-        if let Some(advertise) = self.advertise.take() {
-            identity.advertise = Some(advertise.parse().map_err(Error::config)?);
-        }
-        loaded.identity(&mut identity);
-        let Some((address, bind)) = self.listener.take() else {
-            let listen = identity.listen.to_string();
-            let bind: Bind =
-                Box::new(|server| Box::pin(async move { server.start(server::bind(&listen).await?) }));
-            return Ok((identity, bind));
-        };
-        identity.listen = Listen::Ip(address.map_err(|error| {
-            Error::new(ErrorKind::Server, "ask for the address that is listened on").with_source(error)
-        })?);
-        Ok((identity, bind))
-    }
 }
 
 impl fmt::Debug for ServiceBuilder {
@@ -362,21 +274,4 @@ impl fmt::Debug for ServiceBuilder {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-fn open(handed: Option<Arc<dyn Registry>>, settings: &RegistrySettings) -> Result<Arc<dyn Registry>> {
-    let Some(registry) = handed else {
-        return settings.open();
-    };
-    if let Some(from) = settings.overruled_by(&*registry) {
-        warn!(
-            registry = registry.name(),
-            "the program hands in its registry, so {from} has no effect"
-        );
-    }
-    Ok(registry)
-}
-
-fn any_address() -> Address {
-    Address::new("localhost", 1).expect("a host and a port")
 }

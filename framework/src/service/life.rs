@@ -17,7 +17,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     control::{Control, Owned},
     server::{Health, Server, UnboundServer},
 };
@@ -266,9 +266,14 @@ async fn steer(
         });
         serving.send_replace(serves);
         tokio::select! {
+            // Without checks nothing changes here.
             Ok(()) = pass.changed() => {}
-            Ok(()) = standing.changed() => {}
-            else => return std::future::pending().await,
+            changed = standing.changed() => {
+                // Its last word is a refusal; without one it was stopped with the runtime that it ran on.
+                if changed.is_err() && standing.borrow().refused.is_none() {
+                    return Error::new(ErrorKind::Registry, "keep the node announced: the control runtime has ended");
+                }
+            }
         }
     }
 }

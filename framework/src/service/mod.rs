@@ -2,6 +2,7 @@
 
 mod address;
 mod announcer;
+mod assembly;
 mod builder;
 mod checks;
 mod context;

@@ -1,5 +1,6 @@
 //! The whole life of a service: its order, its failures, its limits.
 
+mod building;
 mod checks;
 mod failures;
 mod limits;

@@ -1,6 +1,7 @@
 //! The registry of these tests does what a script says, on a clock that stands still.
 
 mod gaps;
+mod warnings;
 mod withdrawal;
 
 use std::time::Duration;

@@ -99,6 +99,11 @@ impl World {
         }
     }
 
+    /// Adds the service whose handlers never return.
+    pub(super) fn with_endless(&self, builder: ServiceBuilder) -> ServiceBuilder {
+        builder.add_service(Endless(self.handlers.clone()))
+    }
+
     pub(super) fn signal(&self, name: &'static str) {
         self.signals.send(name).unwrap();
     }
@@ -219,7 +224,7 @@ impl Drop for InMemory {
 
 /// A gRPC service whose handlers never return.
 #[derive(Clone)]
-struct Endless(watch::Sender<usize>);
+pub(super) struct Endless(pub(super) watch::Sender<usize>);
 
 /// The path of one of its methods.
 pub(super) const ENDLESS: &str = "/test.Endless/Wait";
