@@ -16,7 +16,9 @@ const SHOWN_MAX: usize = 10;
 
 /// Explains `error` with the place in the file, and the mistakes that were found along with it.
 pub(crate) fn explain(error: &protox::Error, folders: &[PathBuf]) -> Error {
-    let source = error.file().and_then(|name| Source::open(name, folders));
+    let source = error
+        .file()
+        .and_then(|name| Source::open(name, folders, error.is_parse()));
     let mut message = describe(error, source.as_ref());
     let mut others = error.related().into_iter().flatten();
     for other in others.by_ref().take(SHOWN_MAX - 1) {
@@ -69,23 +71,32 @@ fn span(problem: &dyn Diagnostic) -> Option<Range<usize>> {
 struct Source {
     path: PathBuf,
     text: String,
+    /// Where a mistake is that has no place: a file that ends too early is wrong at its end, and one that cannot even be
+    /// imported is wrong as a whole.
+    elsewhere: Option<Range<usize>>,
 }
 
 impl Source {
     /// Finds the file that an import of `name` means. There is none for files that are missing or not text.
-    fn open(name: &str, folders: &[PathBuf]) -> Option<Self> {
+    fn open(name: &str, folders: &[PathBuf], ends_too_early: bool) -> Option<Self> {
         folders.iter().find_map(|folder| {
             let path = folder.join(name);
             let text = fs::read_to_string(&path).ok()?;
-            Some(Self { path, text })
+            let end = text.trim_end().len();
+            Some(Self {
+                path,
+                text,
+                elsewhere: ends_too_early.then_some(end..end),
+            })
         })
     }
 
-    /// `path:line:column: message`, and the line with its place underlined. Without a span, the end of the file is
-    /// meant: that is the one mistake that has no place of its own.
+    /// `path:line:column: message`, and the line with its place underlined.
     fn show(&self, span: Option<Range<usize>>, message: &str) -> String {
-        let end = self.text.trim_end().len();
-        let span = span.unwrap_or(end..end);
+        let path = display(&self.path);
+        let Some(span) = span.or_else(|| self.elsewhere.clone()) else {
+            return format!("{path}: {message}");
+        };
         let start = self.text.floor_char_boundary(span.start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_number = self.text[..start].matches('\n').count() + 1;
@@ -105,7 +116,6 @@ impl Source {
         let gutter = " ".repeat(line_number.to_string().len());
         format!(
             "{path}:{line_number}:{column}: {message}\n{gutter} |\n{line_number} | {line}\n{gutter} | {indent}{mark}",
-            path = display(&self.path),
             column = before.chars().count() + 1,
             mark = "^".repeat(marked),
         )

@@ -133,11 +133,29 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_circle_of_imports_is_named() {
-    assert!(
-        message("syntax = \"proto3\";\nimport \"greeter.proto\";\n")
-            .contains("greeter.proto -> greeter.proto")
+fn a_circle_of_imports_is_named_without_a_place() {
+    assert_eq!(
+        message("syntax = \"proto3\";\nimport \"greeter.proto\";\n"),
+        "proto/greeter.proto: import cycle detected: greeter.proto -> greeter.proto"
     );
+}
+
+#[test]
+fn two_files_that_an_import_could_mean_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let file = folder.path().join(name).join("x.proto");
+        fs::write(&file, "syntax = \"proto3\";\n").unwrap();
+        file
+    });
+    let error = micro_build::configure()
+        .out_dir(folder.path())
+        .compile(&files)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("b/x.proto' is shadowed by"), "{error}");
+    assert!(!error.contains(" | "), "{error}");
 }
 
 #[test]
