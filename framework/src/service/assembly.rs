@@ -1,17 +1,18 @@
 //! Joins what a builder collected into a service, with every check made.
 
-use std::{mem, sync::Arc};
+use std::{mem, net::IpAddr, sync::Arc};
 
 use micro_registry::{Address, Registry};
+use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::{
-    Identity, Listen, Service, ServiceBuilder, ServiceContext,
+    Identity, Listen, Service, ServiceBuilder, ServiceContext, Settings,
     address::Advertised,
     life::{Bind, Parts, Plan},
 };
 use crate::{
-    Client, Error, ErrorKind, RegistrySettings, Result,
+    Client, Error, ErrorKind, Result,
     config::Loaded,
     context::Propagation,
     control::Control,
@@ -33,61 +34,38 @@ impl ServiceBuilder {
             identity.advertise.as_ref(),
             if_addrs::get_if_addrs,
         )?;
-        loaded.lifecycle(&mut self.settings);
-        let settings = self.settings.checked()?;
-        if let Some(keys) = &self.propagate {
-            self.server.propagation = Propagation::new(keys.iter().map(String::as_str))?;
-        }
-        loaded.server(&mut self.server);
+        let (settings, server_settings) = self.limits(&loaded)?;
+        let registry = self.open_registry(&loaded, advertised.interface())?;
+        let control = start_control(self.control.take())?;
+        let client = self.join_client(&loaded, &registry, &control)?;
 
-        let mut backends = self.backends.advertised_on(advertised.interface());
-        loaded.registry(&mut backends);
-        let registry = open(self.registry, &backends)?;
-        let control = match self.control {
-            Some(handle) => Control::on(handle),
-            None => Control::start().map_err(|error| {
-                Error::new(ErrorKind::Server, "start the control thread").with_source(error)
-            })?,
-        };
-        let client = Client::builder(Arc::clone(&registry)).with_control(control.clone());
-        let adjusted = self
-            .adjustments
-            .into_iter()
-            .fold(client, |client, adjust| adjust(client));
-        let client = adjusted.configured(&loaded).build()?;
-
+        let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
-        let cx = ServiceContext::new(
-            identity.name.clone(),
-            identity.id().to_owned(),
-            client,
-            token.clone(),
-        );
-        let server = ServerBuilder::new(identity.name.clone(), self.server);
-        let server = self
-            .additions
-            .into_iter()
-            .fold(server, |server, add| add(server, &cx))
-            .build()?;
+        let cx = ServiceContext::new(name.clone(), id, client, token.clone());
+        let server = ServerBuilder::new(name, server_settings);
+        let additions = self.additions.into_iter();
+        let server = additions.fold(server, |server, add| add(server, &cx)).build()?;
         // What the registry would refuse later is refused now, whatever the address will be.
         identity.node(any_address(), server.methods().into())?;
 
+        let parts = Parts {
+            identity,
+            advertised,
+            server,
+            bind,
+            registry,
+            control,
+            checks: self.checks,
+            tasks: self.tasks,
+        };
+        let plan = Plan {
+            cx,
+            settings,
+            hooks: self.hooks,
+            parts,
+        };
         Ok(Service {
-            plan: Plan {
-                cx,
-                settings,
-                hooks: self.hooks,
-                parts: Parts {
-                    identity,
-                    advertised,
-                    server,
-                    bind,
-                    registry,
-                    control,
-                    checks: self.checks,
-                    tasks: self.tasks,
-                },
-            },
+            plan,
             signals: self.signals,
             token,
         })
@@ -121,19 +99,52 @@ impl ServiceBuilder {
         })?);
         Ok((identity, bind))
     }
+
+    /// The limits of the service's life, and those of its server.
+    fn limits(&self, loaded: &Loaded) -> Result<(Settings, server::Settings)> {
+        let (mut settings, mut server) = (self.settings.clone(), self.server.clone());
+        if let Some(keys) = &self.propagate {
+            server.propagation = Propagation::new(keys.iter().map(String::as_str))?;
+        }
+        loaded.lifecycle(&mut settings);
+        loaded.server(&mut server);
+        Ok((settings.checked()?, server))
+    }
+
+    fn open_registry(&mut self, loaded: &Loaded, interface: Option<IpAddr>) -> Result<Arc<dyn Registry>> {
+        let mut settings = mem::take(&mut self.backends).advertised_on(interface);
+        loaded.registry(&mut settings);
+        let Some(registry) = self.registry.take() else {
+            return settings.open();
+        };
+        if let Some(from) = settings.overruled_by(&*registry) {
+            warn!(
+                registry = registry.name(),
+                "the program hands in its registry, so {from} has no effect"
+            );
+        }
+        Ok(registry)
+    }
+
+    fn join_client(
+        &mut self,
+        loaded: &Loaded,
+        registry: &Arc<dyn Registry>,
+        control: &Control,
+    ) -> Result<Client> {
+        let client = Client::builder(Arc::clone(registry)).with_control(control.clone());
+        let adjustments = mem::take(&mut self.adjustments).into_iter();
+        let client = adjustments.fold(client, |client, adjust| adjust(client));
+        client.configured(loaded).build()
+    }
 }
 
-fn open(handed: Option<Arc<dyn Registry>>, settings: &RegistrySettings) -> Result<Arc<dyn Registry>> {
-    let Some(registry) = handed else {
-        return settings.open();
-    };
-    if let Some(from) = settings.overruled_by(&*registry) {
-        warn!(
-            registry = registry.name(),
-            "the program hands in its registry, so {from} has no effect"
-        );
+fn start_control(handed: Option<Handle>) -> Result<Control> {
+    match handed {
+        Some(handle) => Ok(Control::on(handle)),
+        None => Control::start()
+            .map_err(|error| Error::new(ErrorKind::Server, "start the control thread").with_source(error)),
     }
-    Ok(registry)
 }
 
 fn any_address() -> Address {

@@ -229,9 +229,12 @@ impl Life {
 
     /// Cuts whatever is left, and answers the first error.
     pub(super) fn end(self) -> Result<()> {
-        let first_error = self.first_error;
         drop(self.running);
-        first_error.map_or(Ok(()), Err)
+        if let Some(first_error) = self.first_error {
+            return Err(first_error);
+        }
+        info!(service = self.cx.service(), node = self.cx.id(), "stopped");
+        Ok(())
     }
 }
 
