@@ -80,6 +80,8 @@ mod address;
 pub mod conformance;
 mod error;
 mod fixed;
+#[cfg(feature = "go-micro")]
+pub mod go_micro;
 mod memory;
 mod method;
 mod name;
