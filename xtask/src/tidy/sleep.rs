@@ -4,7 +4,12 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 5] = [
+const POLLS: [(&str, &str, &str); 6] = [
+    (
+        "registry-consul/tests/real/agent.rs",
+        "until_ready",
+        "that an agent of Consul's answers",
+    ),
     (
         "framework/tests/client/support.rs",
         "eventually",

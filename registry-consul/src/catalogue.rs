@@ -1,0 +1,386 @@
+//! The looking side: what Consul lists, and whether "nobody" means nobody.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use micro_registry::{Error, ErrorKind, Node, Result, ServiceName, SkippedRecords, Snapshot};
+use reqwest::StatusCode;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    agent::{Agent, Agents},
+    http::{Answer, Http, Request},
+    record::{Entry, Stored},
+};
+
+/// How long an agent holds a request for a change before it says that there was none.
+const WAIT: Duration = Duration::from_secs(30);
+/// As much longer, as a part of the wait, as an agent may take so that not all answers come at once.
+const WAIT_SPREAD: u32 = 16;
+/// Counts the changes of what was listed.
+const INDEX: &str = "x-consul-index";
+/// What happens where no rule says otherwise; since Consul 1.9.
+const DEFAULT_POLICY: &str = "x-consul-default-acl-policy";
+/// Whether something was left out because of a missing right; since Consul 1.11.
+const FILTERED: &str = "x-consul-results-filtered-by-acls";
+/// Whether there is somebody who knows what is true.
+const KNOWN_LEADER: &str = "x-consul-knownleader";
+/// The servers of Consul itself, nobody's service.
+const CONSUL: &str = "consul";
+
+/// Lists services and their nodes.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    http: Arc<Http>,
+    agents: Agents,
+    datacenter: Option<String>,
+    skipped: SkippedRecords,
+}
+
+/// All passing nodes of a service, and Consul's number of this state.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) index: u64,
+}
+
+/// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    last: HashMap<u64, Decoded>,
+    hasher: RandomState,
+}
+
+/// The node that was made of a record, and when it was written.
+#[derive(Clone, Debug)]
+struct Decoded {
+    node: Arc<Node>,
+    modify_index: u64,
+}
+
+/// A check that does not pass, as far as it tells whom it concerns.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FailingCheck {
+    #[serde(rename = "Node")]
+    agent: String,
+    #[serde(rename = "ServiceName")]
+    service: String,
+}
+
+/// What stands at one agent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AtAgent {
+    services: BTreeMap<String, Stored>,
+}
+
+impl Catalogue {
+    pub(crate) fn new(http: Arc<Http>, agents: Agents, datacenter: Option<String>) -> Self {
+        Self {
+            http,
+            agents,
+            datacenter,
+            skipped: SkippedRecords::new(crate::NAME),
+        }
+    }
+
+    /// All passing nodes of `service`.
+    pub(crate) async fn list(&self, service: &ServiceName, decoder: &mut Decoder) -> Result<Listing> {
+        let what = format!("list the nodes of `{service}`");
+        let answer = self
+            .read(&what, &["health", "service", service.as_str()], PASSING)
+            .await?;
+        self.listing(service, &answer, decoder).await
+    }
+
+    /// Waits until something changed since `index`, or some time went by; `None` when no connection can be spared.
+    pub(crate) async fn change(&self, service: &ServiceName, index: u64) -> Result<Option<Answer>> {
+        let Some(_room) = self.http.room_to_follow() else {
+            return Ok(None);
+        };
+        let what = format!("follow `{service}`");
+        let attempt = self.agents.attempt();
+        let request = self
+            .request(
+                attempt.agent(),
+                &["health", "service", service.as_str()],
+                PASSING,
+                &what,
+            )
+            .query("index", &index.to_string())
+            .query("wait", &format!("{}s", WAIT.as_secs()))
+            .wait(WAIT + WAIT / WAIT_SPREAD);
+        let answer = self.http.send_now(&self.http.following, request).await;
+        attempt
+            .answered(answer.and_then(|answer| self.http.success(answer)))
+            .map(Some)
+    }
+
+    /// What an answer lists.
+    pub(crate) async fn listing(
+        &self,
+        service: &ServiceName,
+        answer: &Answer,
+        decoder: &mut Decoder,
+    ) -> Result<Listing> {
+        let index = index_of(answer)?;
+        let snapshot = decoder
+            .decode(answer, service, &self.skipped)
+            .map_err(|error| answer.nonsense(error))?;
+        if snapshot.is_empty() {
+            self.check_right(service.as_str(), answer).await?;
+        }
+        Ok(Listing { snapshot, index })
+    }
+
+    /// The passing records of `service` that have Consul's id `id`, one for each agent that has it.
+    pub(crate) async fn passing_with_id(&self, service: &ServiceName, id: &str) -> Result<Vec<Stored>> {
+        let what = format!("look for `{id}` in the catalogue");
+        let attempt = self.agents.attempt();
+        // The id has letters, digits and a few marks; no quote is among them.
+        let request = Request::get(attempt.agent(), &["health", "service", service.as_str()], &what)
+            .query("stale", "")
+            .query("passing", "1")
+            .query("filter", &format!("Service.ID == \"{id}\""));
+        let answer = self.http.send(&self.http.listing, request).await;
+        let answer = attempt.answered(answer.and_then(|answer| self.http.success(answer)))?;
+        let mut found = Vec::new();
+        each_of(&answer, |raw| {
+            found.extend(Entry::read(raw).and_then(|entry| entry.stored()));
+        })
+        .map_err(|error| answer.nonsense(error))?;
+        found.retain(|stored| stored.is_of(service));
+        Ok(found)
+    }
+
+    /// The names of all services that have a passing node.
+    pub(crate) async fn services(&self) -> Result<Vec<String>> {
+        let what = "list the services";
+        let answer = self.read(what, &["catalog", "services"], ALL).await?;
+        let services: BTreeMap<String, serde::de::IgnoredAny> = parse(&answer)?;
+        if services.is_empty() {
+            self.check_right(CONSUL, &answer).await?;
+        }
+        let doubtful = self.doubtful_services().await?;
+        let mut names = Vec::new();
+        for name in services.into_keys().filter(|name| name != CONSUL) {
+            // What cannot be asked for is not listed either.
+            let Ok(service) = name.parse::<ServiceName>() else {
+                continue;
+            };
+            if !doubtful.contains(&name) || self.has_node(&service).await? {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    async fn has_node(&self, service: &ServiceName) -> Result<bool> {
+        match self.list(service, &mut Decoder::default()).await {
+            Ok(listing) => Ok(!listing.snapshot.is_empty()),
+            // That it is there may be known to those who may not see its nodes.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The services that have a node, or an agent, that does not pass.
+    async fn doubtful_services(&self) -> Result<BTreeSet<String>> {
+        let (mut services, mut agents) = (BTreeSet::new(), BTreeSet::new());
+        for state in ["critical", "warning"] {
+            let what = format!("list what is {state}");
+            let answer = self.read(&what, &["health", "state", state], ALL).await?;
+            for check in parse::<Vec<FailingCheck>>(&answer)? {
+                if check.service.is_empty() {
+                    agents.insert(check.agent);
+                } else {
+                    services.insert(check.service);
+                }
+            }
+        }
+        for agent in agents {
+            let what = format!("list the services of the agent `{agent}`");
+            let answer = self.read(&what, &["catalog", "node", &agent], ALL).await?;
+            let at_agent = parse::<Option<AtAgent>>(&answer)?.unwrap_or_default();
+            services.extend(at_agent.services.into_values().map(Stored::into_service));
+        }
+        Ok(services)
+    }
+
+    /// Whether a list that `answer` has empty is empty because nobody is there; `service` is one that it would have.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PermissionDenied`] when a right is missing, [`ErrorKind::Unavailable`] when Consul has just begun.
+    async fn check_right(&self, service: &str, answer: &Answer) -> Result<()> {
+        if answer.header(FILTERED) == Some("true") {
+            return Err(answer.denied("what there is may not be seen"));
+        }
+        if answer.header(DEFAULT_POLICY) == Some("allow") {
+            return Ok(());
+        }
+        // Older versions answer "nobody" to those who may not know; but this is refused.
+        let what = format!("look whether `{service}` may be read");
+        let told = self
+            .ask(&what, &["agent", "health", "service", "name", service])
+            .await?;
+        // The status is that of the service: 404 without one, 429 for a warning, 503 for critical.
+        if told.status == StatusCode::INTERNAL_SERVER_ERROR {
+            self.http.success(told)?;
+        }
+        let what = "look whether agents may be read";
+        let agents = self.read(what, &["catalog", "nodes"], ALL).await?;
+        if !parse::<Vec<serde::de::IgnoredAny>>(&agents)?.is_empty() {
+            return Ok(());
+        }
+        if agents.header(KNOWN_LEADER) == Some("true") {
+            return Err(agents.denied("no agent may be seen"));
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "list anything in Consul: it has no leader and knows no agent",
+        ))
+    }
+
+    /// One request that waits for no change and has to succeed.
+    async fn read(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
+        let attempt = self.agents.attempt();
+        let request = self.request(attempt.agent(), segments, query, what);
+        let answer = self.http.send(&self.http.listing, request).await;
+        attempt.answered(answer.and_then(|answer| self.http.success(answer)))
+    }
+
+    /// One request that waits for no change, and may be answered by any status.
+    async fn ask(&self, what: &str, segments: &[&str]) -> Result<Answer> {
+        let attempt = self.agents.attempt();
+        let request = self.request(attempt.agent(), segments, &[], what);
+        attempt.answered(self.http.send(&self.http.listing, request).await)
+    }
+
+    fn request<'a>(
+        &self,
+        agent: &'a Agent,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        what: &'a str,
+    ) -> Request<'a> {
+        let request = Request::get(agent, segments, what);
+        let request = query
+            .iter()
+            .fold(request, |request, (key, value)| request.query(key, value));
+        match &self.datacenter {
+            Some(datacenter) => request.query("dc", datacenter),
+            None => request,
+        }
+    }
+}
+
+/// What is asked of every list: any server may answer, also one that knows no leader at the moment.
+const ALL: &[(&str, &str)] = &[("stale", "")];
+/// What is asked of a list of nodes: those alone that pass.
+const PASSING: &[(&str, &str)] = &[("stale", ""), ("passing", "1")];
+
+impl Decoder {
+    fn decode(
+        &mut self,
+        answer: &Answer,
+        service: &ServiceName,
+        skipped: &SkippedRecords,
+    ) -> Result<Snapshot, serde_json::Error> {
+        let mut present = HashMap::with_capacity(self.last.len());
+        let mut number = 0_usize;
+        let mut nodes = Vec::with_capacity(self.last.len());
+        each_of(answer, |raw| {
+            number += 1;
+            let entry = match Entry::read(raw) {
+                Ok(entry) => entry,
+                Err(error) => return skipped.skip(&format!("{service} #{number}"), &error),
+            };
+            let hash = self.hasher.hash_one((&entry.node, entry.service.get()));
+            let decoded = self
+                .last
+                .get(&hash)
+                .cloned()
+                .or_else(|| decode(&entry, service, skipped));
+            if let Some(decoded) = decoded {
+                nodes.push(decoded.clone());
+                present.insert(hash, decoded);
+            }
+        })?;
+        self.last = present;
+        // A node that moved to another agent may stand at the old one, too: what was written last counts.
+        nodes.sort_by_key(|decoded| decoded.modify_index);
+        Ok(Snapshot::new(nodes.into_iter().map(|decoded| decoded.node)))
+    }
+}
+
+/// The node of an entry, if it is one of `service`.
+fn decode(entry: &Entry<'_>, service: &ServiceName, skipped: &SkippedRecords) -> Option<Decoded> {
+    let stored = match entry.stored() {
+        Ok(stored) => stored,
+        Err(error) => {
+            skipped.skip(service.as_str(), &error);
+            return None;
+        }
+    };
+    if !stored.is_of(service) {
+        return None;
+    }
+    match stored.node(&entry.node) {
+        Ok(node) => Some(Decoded {
+            node: Arc::new(node),
+            modify_index: stored.modify_index,
+        }),
+        Err(error) => {
+            skipped.skip(&format!("{service}/{}", stored.id()), &error);
+            None
+        }
+    }
+}
+
+/// Consul's number of the state that `answer` shows, never 0, which would not wait for a change.
+fn index_of(answer: &Answer) -> Result<u64> {
+    let index = answer.header(INDEX).and_then(|index| index.parse::<u64>().ok());
+    let index = index.ok_or_else(|| answer.nonsense(format!("the answer has no number in {INDEX}")))?;
+    Ok(index.max(1))
+}
+
+/// Hands out the records of a list one by one, so that one that is bad spoils no other.
+fn each_of(answer: &Answer, each: impl FnMut(&RawValue)) -> Result<(), serde_json::Error> {
+    struct Each<F>(F);
+    impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of records")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut records: A) -> Result<(), A::Error> {
+            while let Some(record) = records.next_element::<&'de RawValue>()? {
+                (self.0)(record);
+            }
+            Ok(())
+        }
+
+        fn visit_unit<E>(self) -> Result<(), E> {
+            Ok(())
+        }
+    }
+    // Bytes that are no text spoil the record that they stand in, and no other.
+    let text = String::from_utf8_lossy(&answer.body);
+    serde_json::Deserializer::from_str(&text).deserialize_any(Each(each))
+}
+
+fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T> {
+    serde_json::from_slice(&answer.body).map_err(|error| answer.nonsense(error))
+}

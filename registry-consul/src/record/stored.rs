@@ -1,0 +1,201 @@
+//! What stands in Consul, made a node of. Nothing in it is trusted: another program may have written it.
+
+use std::{collections::BTreeMap, str};
+
+use micro_registry::{
+    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Result, ServiceName, go_micro::Endpoint,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    ID_KEY,
+    tag::{self, FACTS_LENGTH_MAX, Kind},
+};
+
+/// The metadata key under which tools that know no Go Micro write a version.
+const VERSION_KEY: &str = "version";
+/// The longest record in bytes, which has the tags twice.
+const ENTRY_LENGTH_MAX: usize = 2 * 1024 * 1024;
+
+/// A service of an agent's, as the catalogue lists it; the service itself is not read yet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Entry<'a> {
+    pub(crate) node: Place,
+    #[serde(borrow)]
+    pub(crate) service: &'a RawValue,
+}
+
+/// Where a service stands: what Consul calls a node, which is an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub(crate) struct Place {
+    #[serde(default, rename = "Node")]
+    name: String,
+    #[serde(default, rename = "Address")]
+    address: String,
+}
+
+/// A service of an agent's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Stored {
+    #[serde(rename = "ID")]
+    id: String,
+    service: String,
+    address: String,
+    port: i64,
+    tags: Option<Vec<String>>,
+    meta: Option<BTreeMap<String, String>>,
+    /// Grows with every change of the record; an agent does not tell it.
+    pub(crate) modify_index: u64,
+}
+
+/// What the tags of a record say.
+#[derive(Debug, Default)]
+struct Facts {
+    version: Option<String>,
+    metadata: BTreeMap<String, String>,
+    methods: Vec<Method>,
+    /// Whether there was any.
+    are_told: bool,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads one of a list.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] for what is none.
+    pub(crate) fn read(raw: &'a RawValue) -> Result<Self> {
+        if raw.get().len() > ENTRY_LENGTH_MAX {
+            let message = format!("read a record of more than {ENTRY_LENGTH_MAX} bytes");
+            return Err(Error::new(ErrorKind::Protocol, message));
+        }
+        serde_json::from_str(raw.get()).map_err(|error| bad("record", error))
+    }
+
+    /// Reads the service itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] for what is none.
+    pub(crate) fn stored(&self) -> Result<Stored> {
+        serde_json::from_str(self.service.get()).map_err(|error| bad("service", error))
+    }
+}
+
+impl Stored {
+    /// The node, if it stands at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node.
+    pub(crate) fn node(&self, place: &Place) -> Result<Node> {
+        let service: ServiceName = self.service.parse()?;
+        let facts = self.facts(&service)?;
+        let host = if self.address.is_empty() {
+            &place.address
+        } else {
+            &self.address
+        };
+        let address = Address::new(host, self.port)?;
+        let (id, version) = match self.meta_value(ID_KEY) {
+            Some(id) => (id.to_owned(), facts.version),
+            None if facts.are_told => (self.id.clone(), facts.version),
+            // Other tools give one id to the like services of many agents.
+            None => (
+                format!("{}@{}", self.id, place.name),
+                self.meta_value(VERSION_KEY).map(str::to_owned),
+            ),
+        };
+        let node = Node::builder(service, id, address).version(version.unwrap_or_default());
+        let node = self
+            .meta
+            .iter()
+            .flatten()
+            .filter(|(key, _)| *key != ID_KEY)
+            .chain(&facts.metadata)
+            .fold(node, |node, (key, value)| node.metadata(key, value));
+        node.methods(facts.methods).build()
+    }
+
+    /// Whether this is one of the service `name`: Consul takes small and capital letters for the same.
+    pub(crate) fn is_of(&self, name: &ServiceName) -> bool {
+        self.service == name.as_str()
+    }
+
+    /// The name of the service.
+    pub(crate) fn into_service(self) -> String {
+        self.service
+    }
+
+    /// What an operator finds the record by.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who holds the id: the boot, empty for other programs' records and for what cannot be read.
+    pub(crate) fn boot(&self) -> String {
+        let service = self.service.parse();
+        let facts = service
+            .and_then(|service| self.facts(&service))
+            .unwrap_or_default();
+        let told = facts.metadata.get(BOOT_KEY).map(String::as_str);
+        told.or_else(|| self.meta_value(BOOT_KEY))
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Where it can be called, in words.
+    pub(crate) fn called_at(&self) -> String {
+        format!("{}:{}", self.address, self.port)
+    }
+
+    fn meta_value(&self, key: &str) -> Option<&str> {
+        self.meta.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn facts(&self, service: &ServiceName) -> Result<Facts> {
+        let mut facts = Facts::default();
+        let mut room = FACTS_LENGTH_MAX;
+        for tag in self.tags.iter().flatten() {
+            let Some(fact) = tag::read(tag, &mut room)? else {
+                continue;
+            };
+            // A tag that is not compressed may well be somebody else's: then it says nothing.
+            match facts.learn(&fact.payload, fact.kind, service) {
+                Ok(()) => facts.are_told = true,
+                Err(error) if fact.checked => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(facts)
+    }
+}
+
+impl Facts {
+    fn learn(&mut self, payload: &[u8], kind: Kind, service: &ServiceName) -> Result<()> {
+        match kind {
+            Kind::Version => {
+                let version = str::from_utf8(payload);
+                self.version = Some(version.map_err(|error| bad("version", error))?.to_owned());
+            }
+            Kind::Metadata => {
+                let pairs: BTreeMap<String, String> =
+                    serde_json::from_slice(payload).map_err(|error| bad("metadata", error))?;
+                self.metadata.extend(pairs);
+            }
+            Kind::Endpoint => {
+                // A node can be called whose methods cannot be read.
+                let endpoint = serde_json::from_slice::<Endpoint>(payload).unwrap_or_default();
+                self.methods.extend(endpoint.method(service));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Protocol, format!("read the {what} of a record")).with_source(cause)
+}

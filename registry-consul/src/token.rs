@@ -1,0 +1,173 @@
+//! The token that requests carry, never shown.
+
+use std::{
+    fmt, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use micro_registry::{Error, ErrorKind, Result};
+use reqwest::header::HeaderValue;
+use tokio::task;
+
+/// The most bytes of a token's file: a UUID has 36, a login's JSON web token a few thousand.
+const FILE_LENGTH_MAX: u64 = 16 * 1024;
+
+/// Where the token comes from.
+#[derive(Clone, Default)]
+pub(crate) enum Source {
+    #[default]
+    None,
+    Value(String),
+    /// Read again when Consul refuses what was in it.
+    File(PathBuf),
+}
+
+/// The token as it is at present.
+pub(crate) struct Token {
+    source: Source,
+    present: Mutex<Option<HeaderValue>>,
+}
+
+impl Token {
+    /// Reads the token.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] when it cannot be read, or sent.
+    pub(crate) fn open(source: Source) -> Result<Self> {
+        let present = match &source {
+            Source::None => None,
+            Source::Value(text) => Some(header(text, "the Consul token")?),
+            Source::File(path) => Some(read(path)?),
+        };
+        Ok(Self {
+            source,
+            present: Mutex::new(present),
+        })
+    }
+
+    /// What requests carry.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        self.held().clone()
+    }
+
+    /// Reads the file again after `refused` was refused; answers whether there is another one now.
+    pub(crate) async fn changed_from(&self, refused: Option<&HeaderValue>) -> bool {
+        let Source::File(path) = self.source.clone() else {
+            return false;
+        };
+        // A file that is being replaced at this moment is read when the next call is refused.
+        let Ok(Ok(token)) = task::spawn_blocking(move || read(&path)).await else {
+            return false;
+        };
+        let is_other = Some(&token) != refused;
+        *self.held() = Some(token);
+        is_other
+    }
+
+    /// `text`, which an agent or a proxy answered, without the token.
+    pub(crate) fn hidden_in(&self, text: String) -> String {
+        match self.header().as_ref().and_then(|token| token.to_str().ok()) {
+            Some(token) if !token.is_empty() => text.replace(token, "…"),
+            _ => text,
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
+        self.present.lock().expect("no panic while the token is locked")
+    }
+}
+
+fn read(path: &Path) -> Result<HeaderValue> {
+    let what = format!("the file of the Consul token, {},", path.display());
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(FILE_LENGTH_MAX).read_to_string(&mut text))
+        .map_err(|error| Error::new(ErrorKind::InvalidArgument, format!("read {what}")).with_source(error))?;
+    header(&text, &what)
+}
+
+fn header(text: &str, what: &str) -> Result<HeaderValue> {
+    let text = text.trim();
+    // Without a cause: it would be the token itself.
+    let mut token = HeaderValue::from_str(text)
+        .ok()
+        .filter(|_| !text.is_empty())
+        .ok_or_else(|| {
+            let message = format!("{what} is empty, or has characters that no header can have");
+            Error::new(ErrorKind::InvalidArgument, message)
+        })?;
+    token.set_sensitive(true);
+    Ok(token)
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+/// Whence, not what.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Value(_) => f.write_str("value"),
+            Self::File(path) => path.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "5ec7e700-cafe";
+
+    #[tokio::test]
+    async fn a_file_is_read_again_and_tells_whether_it_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, format!("{SECRET}\n")).unwrap();
+        let token = Token::open(Source::File(path.clone())).unwrap();
+        let first = token.header().unwrap();
+        assert_eq!(first, SECRET);
+        assert!(!token.changed_from(Some(&first)).await);
+        fs::write(&path, "another").unwrap();
+        assert!(token.changed_from(Some(&first)).await);
+        assert_eq!(token.header().unwrap(), "another");
+        // Somebody else has read it meanwhile: it is another than the refused one all the same.
+        assert!(token.changed_from(Some(&first)).await);
+        fs::remove_file(&path).unwrap();
+        assert!(!token.changed_from(Some(&first)).await);
+        assert_eq!(token.header().unwrap(), "another");
+    }
+
+    #[tokio::test]
+    async fn a_value_does_not_change() {
+        let token = Token::open(Source::Value(SECRET.to_owned())).unwrap();
+        assert!(!token.changed_from(token.header().as_ref()).await);
+        assert_eq!(Token::open(Source::None).unwrap().header(), None);
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let token = Token::open(Source::Value(SECRET.to_owned())).unwrap();
+        assert!(!format!("{token:?} {:?} {:?}", token.header(), token.source).contains(SECRET));
+        assert_eq!(
+            token.hidden_in(format!("no right for {SECRET}")),
+            "no right for …"
+        );
+        let error = Token::open(Source::Value(format!("{SECRET}\n{SECRET}"))).unwrap_err();
+        assert!(!format!("{error:?}").contains(SECRET));
+        assert!(Token::open(Source::Value(" ".to_owned())).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Token::open(Source::File("no/such/token".into())).unwrap_err();
+        assert!(error.to_string().contains("no/such/token"), "{error}");
+    }
+}

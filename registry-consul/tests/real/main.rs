@@ -1,0 +1,4 @@
+//! The backend against real agents of Consul's.
+
+mod agent;
+mod conformance;
