@@ -88,6 +88,11 @@ impl Agent {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where it listens for TLS.
+    pub(crate) fn tls_address(&self) -> String {
+        format!("https://localhost:{}", self.port + 1)
+    }
+
     /// Kills it; whatever it held is lost.
     pub(crate) fn stop(&self) {
         self.process

@@ -1,6 +1,6 @@
 //! The suite that every backend passes, against an agent of its own for each clause.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use micro_registry::{
@@ -27,9 +27,9 @@ pub(crate) trait Setup: Send + Sync + 'static {
     async fn prepare(&self) {}
 }
 
-struct ConsulHarness<S> {
+/// Runs the suite against what `S` sets up.
+pub(crate) struct ConsulHarness<S> {
     setup: S,
-    marker: PhantomData<S>,
 }
 
 #[async_trait]
@@ -37,10 +37,7 @@ impl<S: Setup> Harness for ConsulHarness<S> {
     async fn start() -> Self {
         let setup = S::start().await;
         setup.prepare().await;
-        Self {
-            setup,
-            marker: PhantomData,
-        }
+        Self { setup }
     }
 
     async fn process(&self) -> Arc<dyn Registry> {

@@ -2,3 +2,5 @@
 
 mod agent;
 mod conformance;
+mod rights;
+mod tls;

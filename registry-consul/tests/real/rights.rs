@@ -1,0 +1,226 @@
+//! An agent that denies what no rule allows: the suite with a token, and what is said without the right one.
+
+use std::{fs, path::Path, time::Duration};
+
+use async_trait::async_trait;
+use micro_registry::{Error, ErrorKind, Node, Registry, Result};
+use micro_registry_consul::{Builder, Consul};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time;
+
+use crate::{
+    agent::{Agent, Settings},
+    conformance::{ConsulHarness, Setup},
+};
+
+const MASTER: &str = "5ec7e700-0000-4000-8000-000000000000";
+const TTL: Duration = Duration::from_secs(900);
+/// No test waits longer for what must come.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a service of any name needs.
+const ALL_SERVICES: &str = r#"service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }"#;
+
+/// An agent with rights, and a file with a token that may announce and find services.
+pub(crate) struct Denying {
+    agent: Agent,
+    folder: TempDir,
+}
+
+#[async_trait]
+impl Setup for Denying {
+    async fn start() -> Self {
+        let configuration = format!(
+            "acl {{ enabled = true default_policy = \"deny\" tokens {{ master = \"{MASTER}\" agent = \"{MASTER}\" }} }}"
+        );
+        let settings = Settings {
+            configuration,
+            master: Some(MASTER.to_owned()),
+        };
+        Self {
+            agent: Agent::start(settings).await,
+            folder: tempfile::tempdir().expect("a folder for the token"),
+        }
+    }
+
+    fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    fn builder(&self) -> Builder {
+        Consul::builder()
+            .address(self.agent.address())
+            .token_file(self.token_file())
+    }
+
+    async fn prepare(&self) {
+        let token = self.token(ALL_SERVICES).await;
+        fs::write(self.token_file(), token).expect("write the token");
+    }
+}
+
+impl Denying {
+    async fn prepared() -> Self {
+        let denying = Self::start().await;
+        denying.prepare().await;
+        denying
+    }
+
+    fn token_file(&self) -> std::path::PathBuf {
+        Path::join(self.folder.path(), "token")
+    }
+
+    /// A new token that has the rights of `rules`.
+    async fn token(&self, rules: &str) -> String {
+        let name = format!("rules-{:016x}", fastrand::u64(..));
+        self.change("acl/policy", json!({"Name": name, "Rules": rules}))
+            .await;
+        let token = self
+            .change("acl/token", json!({"Policies": [{"Name": name}]}))
+            .await;
+        token["SecretID"]
+            .as_str()
+            .expect("a token has a secret")
+            .to_owned()
+    }
+
+    async fn change(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.agent.request(Method::PUT, path, &body.to_string()).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    async fn forget(&self, token: &str) {
+        let (_, answer) = self.agent.request(Method::GET, "acl/tokens", "").await;
+        let tokens: Vec<Value> = serde_json::from_str(&answer).expect("JSON");
+        for known in tokens {
+            let path = format!("acl/token/{}", known["AccessorID"].as_str().expect("an id"));
+            let (_, answer) = self.agent.request(Method::GET, &path, "").await;
+            if answer.contains(token) {
+                self.agent.request(Method::DELETE, &path, "").await;
+            }
+        }
+    }
+}
+
+micro_registry::conformance! { ConsulHarness<Denying> }
+
+fn node() -> Node {
+    let address = "127.0.0.1:9090".parse().expect("a good address");
+    let node = Node::builder("greeter".parse().expect("a good name"), "greeter-1", address);
+    node.boot("boot-1").build().expect("a good node")
+}
+
+fn kind<T>(answer: Result<T>) -> Option<ErrorKind> {
+    answer.err().map(|error| error.kind())
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_apart_from_nobody() {
+    let denying = Denying::start().await;
+    let builder = || Consul::builder().address(denying.agent.address());
+    let anonymous = builder().build().unwrap();
+    let unknown = builder()
+        .token("5ec7e700-1111-4000-8000-000000000000")
+        .build()
+        .unwrap();
+    let of_another_service = denying
+        .token(r#"service "other" { policy = "write" } node_prefix "" { policy = "read" }"#)
+        .await;
+    let of_no_agent = denying.token(r#"service "greeter" { policy = "write" }"#).await;
+    let all = denying.token(ALL_SERVICES).await;
+    for (registry, expected) in [
+        (anonymous, Some(ErrorKind::PermissionDenied)),
+        (unknown, Some(ErrorKind::Unauthenticated)),
+        (
+            builder().token(of_another_service).build().unwrap(),
+            Some(ErrorKind::PermissionDenied),
+        ),
+        (
+            builder().token(of_no_agent).build().unwrap(),
+            Some(ErrorKind::PermissionDenied),
+        ),
+        (builder().token(all).build().unwrap(), None),
+    ] {
+        assert_eq!(
+            kind(registry.get_service("greeter").await),
+            expected,
+            "{registry:?}"
+        );
+        let mut watcher = registry.watch("greeter").await.unwrap();
+        assert_eq!(kind(watcher.next().await.unwrap()), expected, "{registry:?}");
+        assert_eq!(kind(registry.list_services().await), expected, "{registry:?}");
+    }
+}
+
+#[tokio::test]
+async fn registering_without_the_right_says_which_is_missing_and_shows_no_token() {
+    let denying = Denying::start().await;
+    let token = denying
+        .token(r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#)
+        .await;
+    let registry = Consul::builder()
+        .address(denying.agent.address())
+        .token(&token)
+        .build()
+        .unwrap();
+    let error = registry.register(&node(), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let shown = format!("{error:?} {registry:?}");
+    assert!(shown.contains("service:write"), "{shown}");
+    assert!(!shown.contains(&token), "{shown}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_in_its_file_is_read_again_when_the_old_one_is_refused() {
+    let denying = Denying::prepared().await;
+    let registry = denying.builder().build().unwrap();
+    registry.register(&node(), TTL).await.unwrap();
+    let old = fs::read_to_string(denying.token_file()).unwrap();
+    denying.prepare().await;
+    denying.forget(&old).await;
+    // The agent may know the old one for a while from its cache; in the end only the new one is good.
+    registry.register(&node(), TTL).await.unwrap();
+    assert_eq!(registry.get_service("greeter").await.unwrap().len(), 1);
+    let late = Consul::builder()
+        .address(denying.agent.address())
+        .token(old)
+        .build()
+        .unwrap();
+    assert_eq!(
+        kind(late.register(&node(), TTL).await),
+        Some(ErrorKind::Unauthenticated)
+    );
+}
+
+#[tokio::test]
+async fn a_right_that_is_lost_ends_a_watch_with_an_error_and_no_empty_snapshot() {
+    let denying = Denying::prepared().await;
+    let registry = denying.builder().build().unwrap();
+    registry.register(&node(), TTL).await.unwrap();
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    let error: Error = time::timeout(LIMIT, async {
+        let mut is_lost = false;
+        loop {
+            match watcher.next().await.expect("an error before the end") {
+                Ok(snapshot) if snapshot.is_empty() => assert!(!is_lost, "nobody is there, it says"),
+                Ok(_) => {
+                    let token = fs::read_to_string(denying.token_file()).unwrap();
+                    denying.forget(&token).await;
+                    is_lost = true;
+                    // Something changes, so that the answer that waits comes.
+                    let body = r#"{"ID":"greeter-2","Name":"greeter","Address":"127.0.0.1","Port":9091}"#;
+                    denying
+                        .agent
+                        .request(Method::PUT, "agent/service/register", body)
+                        .await;
+                }
+                Err(error) => return error,
+            }
+        }
+    })
+    .await
+    .expect("in time");
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+}
