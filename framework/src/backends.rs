@@ -1,12 +1,17 @@
 //! The one place that knows every backend by name.
 
+#[cfg(feature = "consul")]
+mod consul;
+
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use micro_registry::{Memory, Registry, Static};
+#[cfg(feature = "consul")]
+use micro_registry_consul::{Builder as ConsulBuilder, Consul};
 
 use crate::{
     Error, Result,
-    config::{Environment, Loaded},
+    config::{self, Environment, Loaded},
 };
 
 /// What holds when nobody names a registry: nothing to install.
@@ -38,6 +43,7 @@ pub struct RegistrySettings {
     addresses: Vec<String>,
     /// The address of this host's interface to the network on which a service can be called from other hosts.
     advertised_on: Option<IpAddr>,
+    consul: config::Consul,
     own: BTreeMap<String, Factory>,
 }
 
@@ -94,11 +100,19 @@ impl RegistrySettings {
     /// Where the registry is; empty when nobody said. An address may have a password in it, so it belongs into no log.
     #[must_use]
     pub fn addresses(&self) -> &[String] {
+        // What is said of the registry in general comes before what is said of Consul in particular.
+        if self.addresses.is_empty() && self.kind == CONSUL.0 {
+            return &self.consul.addresses;
+        }
         &self.addresses
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
         self.addresses = addresses;
+    }
+
+    pub(crate) fn set_consul(&mut self, consul: config::Consul) {
+        self.consul = consul;
     }
 
     /// Says by which interface other hosts reach the service that will be announced.
@@ -159,6 +173,7 @@ impl Default for RegistrySettings {
             kind_from: None,
             addresses: Vec::new(),
             advertised_on: None,
+            consul: config::Consul::default(),
             own: BTreeMap::new(),
         }
     }
@@ -169,7 +184,7 @@ impl fmt::Display for RegistrySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
         let shown: Vec<_> = self
-            .addresses
+            .addresses()
             .iter()
             .map(|address| without_password(address))
             .collect();
@@ -209,7 +224,7 @@ type Factory = Arc<dyn Fn(&RegistrySettings) -> Opened + Send + Sync>;
 /// backend's name, is switched off.
 const IN_THE_BOX: [(&str, Option<Open>); 5] = [
     ("mdns", MDNS),
-    ("consul", None),
+    CONSUL,
     ("etcd", None),
     ("static", Some(open_static)),
     ("memory", Some(open_memory)),
@@ -232,6 +247,11 @@ fn open_mdns(settings: &RegistrySettings) -> Opened {
     }
     Ok(Arc::new(mdns.build()?))
 }
+
+#[cfg(not(feature = "consul"))]
+const CONSUL: (&str, Option<Open>) = ("consul", None);
+#[cfg(feature = "consul")]
+const CONSUL: (&str, Option<Open>) = ("consul", Some(consul::open));
 
 fn open_static(settings: &RegistrySettings) -> Opened {
     Ok(Arc::new(settings.addresses.join(",").parse::<Static>()?))

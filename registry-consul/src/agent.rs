@@ -18,7 +18,7 @@ const HTTP_PORT: u16 = 8500;
 const HTTPS_PORT: u16 = 8501;
 
 /// The address of an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Agent {
     url: Url,
 }
@@ -154,6 +154,12 @@ impl Drop for Attempt<'_> {
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.url.scheme(), self.url.authority())
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

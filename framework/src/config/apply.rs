@@ -20,6 +20,7 @@ impl Loaded {
         if let Some(address) = &typed.address {
             settings.set_addresses(address.0.clone());
         }
+        settings.set_consul(self.typed.consul.settings());
     }
 
     /// Who the service is, and where it listens.

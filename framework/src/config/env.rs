@@ -1,6 +1,6 @@
 //! The only place that reads the environment: one table of exact names.
 
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, fmt};
 
 use ::config::{Value, ValueKind};
 use tracing::debug;
@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 10] = [
+pub(super) const TABLE: [(&str, &str); 17] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -25,13 +25,21 @@ pub(super) const TABLE: [(&str, &str); 10] = [
     ("MICRO_SERVER_ADVERTISE", "server.advertise"),
     ("MICRO_SERVER_METADATA", METADATA),
     ("MICRO_CLIENT_REQUEST_TIMEOUT", "client.request_timeout"),
+    // Consul's own; of two keys that begin alike the longer comes first.
+    ("CONSUL_HTTP_ADDR", "consul.address"),
+    ("CONSUL_HTTP_TOKEN_FILE", "consul.token_file"),
+    ("CONSUL_HTTP_TOKEN", "consul.token"),
+    ("CONSUL_HTTP_SSL", "consul.https"),
+    ("CONSUL_CACERT", "consul.ca_file"),
+    ("CONSUL_CLIENT_CERT", "consul.client_certificate_file"),
+    ("CONSUL_CLIENT_KEY", "consul.client_key_file"),
 ];
 
 /// The one key whose variable holds pairs.
 const METADATA: &str = "server.metadata";
 
 /// The variables to read: those of the process, or a set of one's own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Environment {
     /// What the process was started with, and `micro.toml` in its working directory.
     #[default]
@@ -91,6 +99,16 @@ impl Environment {
             .collect();
         if !unknown.is_empty() {
             debug!(variables = ?unknown, "these variables are none of the framework's");
+        }
+    }
+}
+
+/// The names alone: a variable may hold a password.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process => f.write_str("Process"),
+            Self::Given(variables) => f.debug_set().entries(variables.keys()).finish(),
         }
     }
 }

@@ -16,6 +16,13 @@
 //! | `MICRO_SERVER_ADVERTISE` | `server.advertise` |
 //! | `MICRO_SERVER_METADATA` | `server.metadata`, as `key=value,…`, added to that of the file key by key |
 //! | `MICRO_CLIENT_REQUEST_TIMEOUT` | `client.request_timeout` |
+//! | `CONSUL_HTTP_ADDR` | `consul.address` |
+//! | `CONSUL_HTTP_TOKEN_FILE` | `consul.token_file` |
+//! | `CONSUL_HTTP_TOKEN` | `consul.token` |
+//! | `CONSUL_HTTP_SSL` | `consul.https` |
+//! | `CONSUL_CACERT` | `consul.ca_file` |
+//! | `CONSUL_CLIENT_CERT` | `consul.client_certificate_file` |
+//! | `CONSUL_CLIENT_KEY` | `consul.client_key_file` |
 //!
 //! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
 //! belongs to `micro run`. Everything that can be set, with its default where it has one:
@@ -25,16 +32,18 @@
 //! ```
 
 mod apply;
+mod consul;
 mod env;
 mod file;
 mod node;
 mod typed;
 mod value;
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use ::config::{Config, Value, ValueKind};
 
+pub(crate) use consul::Consul;
 pub(crate) use env::Environment;
 pub(crate) use value::DURATION_MAX;
 
@@ -42,7 +51,6 @@ use self::{file::File, typed::Typed};
 use crate::{Error, Result};
 
 /// What file and environment say, to be laid over what code says.
-#[derive(Debug)]
 pub(crate) struct Loaded {
     typed: Typed,
     cache: Value,
@@ -91,6 +99,15 @@ impl Loaded {
         let variable = value.origin().map(str::to_owned);
         let in_file = || Some(format!("{}: {key}", self.file.as_ref()?.display()));
         variable.or_else(in_file)
+    }
+}
+
+/// Whence, not what: a secret may be among it.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 

@@ -296,7 +296,7 @@ fn the_reference_holds_every_key_with_its_default() {
     );
     assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     assert_eq!(format!("{who:?}"), format!("{:?}", identity()));
-    for table in ["registry", "server", "client"] {
+    for table in ["registry", "server", "client", "consul"] {
         assert_eq!(keys_in_reference(table), keys_allowed(table), "[{table}]");
     }
 }

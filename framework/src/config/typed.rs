@@ -4,6 +4,7 @@ use micro_registry::ServiceName;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
+    consul,
     node::{Id, Metadata, Version},
     value::{Count, Keys, List, MaybeSpan, Parsed, Span},
 };
@@ -19,6 +20,7 @@ pub(crate) struct Typed {
     pub(super) registry: Registry,
     pub(super) server: Server,
     pub(super) client: Client,
+    pub(super) consul: consul::Typed,
     /// Belongs to `micro run`, which checks it.
     #[serde(rename = "run")]
     pub(super) _run: Option<IgnoredAny>,

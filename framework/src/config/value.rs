@@ -44,6 +44,36 @@ where
     }
 }
 
+/// Yes or no: as TOML has it, or as Consul's variables have it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = Flag;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E>(self, is_set: bool) -> Result<Flag, E> {
+                Ok(Flag(is_set))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Flag, E> {
+                match text.to_ascii_lowercase().as_str() {
+                    "true" | "t" | "1" => Ok(Flag(true)),
+                    "false" | "f" | "0" => Ok(Flag(false)),
+                    _ => Err(E::custom(format!("{text:?}, expected true or false"))),
+                }
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
 /// A duration: `30s`, or a bare number of seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span(pub(super) Duration);

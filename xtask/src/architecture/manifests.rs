@@ -9,7 +9,7 @@ use crate::{
 const NOT_BY_DEFAULT: [&str; 2] = ["micro-tests", "micro-registry-etcd"];
 
 /// The features that are on unless somebody switches them off; everything else is asked for.
-const DEFAULTS: [(&str, &[&str]); 2] = [("micro-rs", &["mdns"]), ("micro-cli", &["mdns"])];
+const DEFAULTS: [(&str, &[&str]); 2] = [("micro-rs", &["mdns"]), ("micro-cli", &["mdns", "consul"])];
 
 /// Every manifest's shortcomings.
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
