@@ -222,10 +222,9 @@ type Factory = Arc<dyn Fn(&RegistrySettings) -> Opened + Send + Sync>;
 
 /// Every backend in the box, in the order in which errors list them. `open` is `None` where its feature, which has the
 /// backend's name, is switched off.
-const IN_THE_BOX: [(&str, Option<Open>); 5] = [
+const IN_THE_BOX: [(&str, Option<Open>); 4] = [
     ("mdns", MDNS),
     CONSUL,
-    ("etcd", None),
     ("static", Some(open_static)),
     ("memory", Some(open_memory)),
 ];
@@ -305,7 +304,7 @@ mod tests {
     fn an_unknown_name_lists_what_is_allowed_and_where_it_stands() {
         assert_eq!(
             refused("zookeeper"),
-            "registry \"zookeeper\" is unknown; allowed are mdns, consul, etcd, static, memory (MICRO_REGISTRY)"
+            "registry \"zookeeper\" is unknown; allowed are mdns, consul, static, memory (MICRO_REGISTRY)"
         );
     }
 
