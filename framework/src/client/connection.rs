@@ -27,6 +27,9 @@ use super::{
 
 /// What a node without settings of its own allows until it has said otherwise, as hyper has it.
 const STREAMS_MAX_FIRST: usize = 100;
+/// How many bytes stand before a frame's payload, and which type SETTINGS has (RFC 9113 §4.1, §6.5).
+const FRAME_HEAD: usize = 9;
+const SETTINGS: u8 = 4;
 /// The longest list of response headers, as tonic has it.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
 
@@ -79,6 +82,7 @@ impl Connection {
         let io = TokioIo::new(Heard {
             io,
             spoken: Some(Arc::clone(&spoken)),
+            head: Vec::with_capacity(FRAME_HEAD),
         });
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -195,10 +199,36 @@ impl Future for Driver {
     }
 }
 
-/// Bytes of a node, and a word when the first of them came.
+/// Bytes of a node, and a word when the first of them were the head of a SETTINGS frame, with which every HTTP/2 peer
+/// begins (RFC 9113 §3.4). Whoever begins otherwise gets no call: it could not be told whether that ran.
 struct Heard {
     io: Box<dyn Io>,
+    /// Gone once the peer has said what it is.
     spoken: Option<Arc<Notify>>,
+    /// What it has said until then.
+    head: Vec<u8>,
+}
+
+impl Heard {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.spoken.is_none() {
+            return Ok(());
+        }
+        let missing = FRAME_HEAD - self.head.len();
+        self.head.extend(bytes.iter().take(missing));
+        if self.head.len() < FRAME_HEAD {
+            return Ok(());
+        }
+        let spoken = self.spoken.take();
+        if self.head[3] != SETTINGS || self.head[5..] != [0; 4] {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the peer speaks no HTTP/2",
+            ));
+        }
+        spoken.into_iter().for_each(|spoken| spoken.notify_one());
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Heard {
@@ -215,12 +245,7 @@ impl AsyncRead for Heard {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() > before
-            && let Some(spoken) = self.spoken.take()
-        {
-            spoken.notify_one();
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.hear(&buf.filled()[before..]))
     }
 }
 
@@ -247,5 +272,64 @@ impl AsyncWrite for Heard {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that says this and nothing else.
+    #[derive(Debug)]
+    struct Says(&'static [u8]);
+
+    impl Connect for Says {
+        fn connect(&self, _address: &Address) -> super::super::connector::Connecting {
+            let words = self.0;
+            Box::pin(async move {
+                let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+                tokio::io::AsyncWriteExt::write_all(&mut theirs, words).await?;
+                // It listens for ever.
+                tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
+                Ok(Box::new(ours) as Box<dyn Io>)
+            })
+        }
+    }
+
+    async fn open(words: &'static [u8]) -> io::Result<(Connection, Driver)> {
+        let plan = Plan {
+            connector: Arc::new(Says(words)),
+            address: "127.0.0.1:9090".parse().unwrap(),
+            timeout: Duration::from_secs(1),
+            keepalive: Keepalive {
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(5),
+                while_idle: true,
+            },
+        };
+        Connection::open(1, plan).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_speaks_http_2_is_a_connection() {
+        assert!(open(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_speaks_something_else_is_none() {
+        for words in [
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "+OK\r\n",
+        ] {
+            let error = open(words.as_bytes()).await.unwrap_err();
+            assert_ne!(error.to_string(), "", "{words}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_is_given_up() {
+        let error = open(&[]).await.unwrap_err();
+        assert_eq!(error.to_string(), "no HTTP/2 within 1s");
     }
 }
