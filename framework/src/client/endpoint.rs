@@ -99,6 +99,11 @@ impl Endpoint {
         self.failures > 0 && !self.is_ready()
     }
 
+    /// Whether a connection is being made.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.state == State::Connecting
+    }
+
     /// How many connections take streams.
     fn open_connections(&self) -> usize {
         self.connections
@@ -172,16 +177,17 @@ impl Endpoint {
         }
     }
 
-    /// Drops connections that take no new streams from what is published; says whether there were any.
-    pub(super) fn retire_closing(&mut self) -> bool {
-        let closing = self
-            .published
-            .as_ref()
-            .is_some_and(|ready| ready.connections.iter().any(|c| c.is_closing()));
-        if closing {
-            self.published = None;
+    /// Forgets connections that take no new streams: their last ones end without us.
+    pub(super) fn retire_closing(&mut self, now: Instant) {
+        let is_closing = |held: &&Held| held.connection.is_closing();
+        while let Some(id) = self
+            .connections
+            .iter()
+            .find(is_closing)
+            .map(|held| held.connection.id)
+        {
+            self.disconnected(id, now);
         }
-        closing
     }
 
     /// Leaves a server alone that said it is another service.

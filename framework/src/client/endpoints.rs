@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, HashSet},
     io,
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use micro_registry::{Error, Node, ServiceName, Snapshot};
 use tokio::{
     sync::watch,
@@ -24,6 +26,7 @@ use super::{
     picker::{Known, Picker},
     settings::Settings,
     target::Shared,
+    times::FAR,
     unsent::chain,
 };
 
@@ -83,9 +86,10 @@ impl Endpoints {
         }
     }
 
-    /// Runs until it is dropped, or the follower has ended.
+    /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let mut followed = true;
         loop {
             let wake = self.next_wake();
             let sleep = async {
@@ -95,14 +99,12 @@ impl Endpoints {
                 }
             };
             tokio::select! {
-                changed = self.discovered.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                changed = self.discovered.changed(), if followed => {
+                    // Without a control runtime nobody follows any more: what is known stays in use.
+                    followed = changed.is_ok();
                     self.discover();
                 }
                 Some(done) = self.connecting.join_next() => {
-                    // A connect that panicked has been reported by the panic hook and its node is tried again.
                     if let Ok((key, result)) = done {
                         self.connected(key, result);
                     }
@@ -164,7 +166,7 @@ impl Endpoints {
             .filter(|endpoint| missing(endpoint))
             .count();
         let doubtful = gone > 0 && (gone == listed || (gone >= 2 && gone * 2 > listed));
-        let until = Instant::now() + self.settings.hold_down;
+        let until = Instant::now() + self.settings.hold_down.min(FAR);
         let mut held = 0;
         self.endpoints.retain(|_, endpoint| {
             if !missing(endpoint) {
@@ -193,18 +195,22 @@ impl Endpoints {
             }
         }
     }
-    /// Drops nodes that the registry has not listed again in time.
+    /// Drops nodes that the registry has not listed again in time, or whose connection, which alone spoke for them, is
+    /// closing.
     fn expire_held(&mut self) {
         let now = Instant::now();
-        self.endpoints
-            .retain(|_, endpoint| endpoint.held_until.is_none_or(|until| until > now));
+        self.endpoints.retain(|_, endpoint| {
+            endpoint
+                .held_until
+                .is_none_or(|until| until > now && endpoint.is_ready())
+        });
     }
 
     /// Looks at what calls have found: connections that take no more streams, full nodes, servers of other services.
     fn attend(&mut self) {
         let now = Instant::now();
         for endpoint in self.endpoints.values_mut() {
-            endpoint.retire_closing();
+            endpoint.retire_closing(now);
             if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
                 let (service, node, address) = (&self.service, endpoint.node.id(), endpoint.node.address());
                 warn!(%service, node, %address, "the server there is another service");
@@ -230,8 +236,7 @@ impl Endpoints {
                     },
                 );
                 let plan = plan(&self.settings, &self.connector, &endpoint.node);
-                self.connecting
-                    .spawn(async move { (key, Connection::open(id, plan).await) });
+                self.connecting.spawn(async move { (key, open(id, plan).await) });
             }
         }
     }
@@ -256,11 +261,12 @@ impl Endpoints {
 
     fn connected(&mut self, key: Key, result: io::Result<(Connection, Driver)>) {
         let now = Instant::now();
-        // The node may have gone, or have been restarted, meanwhile: then the connection ends here.
+        // The node may have gone, been restarted or turned out to be another service meanwhile: then the connection ends
+        // here.
         let Some(endpoint) = self
             .endpoints
             .get_mut(key.node.id())
-            .filter(|endpoint| key.is_of(endpoint))
+            .filter(|endpoint| key.is_of(endpoint) && endpoint.is_connecting())
         else {
             return;
         };
@@ -291,10 +297,6 @@ impl Endpoints {
             return;
         };
         endpoint.disconnected(id, Instant::now());
-        // Only its connection spoke for it.
-        if endpoint.held_until.is_some() && !endpoint.is_ready() {
-            self.endpoints.remove(key.node.id());
-        }
     }
 
     /// When the next backoff or hold-down ends.
@@ -329,6 +331,14 @@ impl Key {
     }
 }
 
+/// Connects; a connector that panics, which the panic hook reports, is one that failed.
+async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)> {
+    AssertUnwindSafe(Connection::open(id, plan))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")))
+}
+
 fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Node) -> Plan {
     let ours = !node.boot().is_empty();
     let interval = if ours {
@@ -341,8 +351,8 @@ fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Node) -> Plan 
         address: node.address().clone(),
         timeout: settings.connect_timeout,
         keepalive: Keepalive {
-            interval,
-            timeout: settings.keepalive_timeout,
+            interval: interval.min(FAR),
+            timeout: settings.keepalive_timeout.min(FAR),
             while_idle: ours,
         },
     }

@@ -6,7 +6,7 @@ use micro_registry::{Error, ErrorKind, Registry, ServiceName, Snapshot};
 use tokio::{sync::watch, time};
 use tracing::{debug, warn};
 
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, control::Owned};
 
 /// The longest wait before the first new watch.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -30,7 +30,16 @@ pub(super) async fn follow(
 ) {
     let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
     loop {
-        let failure = follow_once(&*registry, &service, &discovered, &mut backoff).await;
+        let watch = follow_once(Arc::clone(&registry), service.clone(), discovered.clone());
+        // In a task of its own, so that a backend that panics is one that failed.
+        let mut watch = Owned(tokio::spawn(watch));
+        let (failure, heard) = (&mut watch.0).await.unwrap_or_else(|panic| {
+            let error = Error::new(ErrorKind::Unavailable, "follow the service").with_source(panic);
+            (error, false)
+        });
+        if heard {
+            backoff.reset();
+        }
         let known = discovered.borrow().failure.is_some();
         let registry = registry.name();
         if known {
@@ -43,29 +52,29 @@ pub(super) async fn follow(
     }
 }
 
-/// One watch, until it ends.
+/// One watch, until it ends; also says whether it has brought anything.
 async fn follow_once(
-    registry: &dyn Registry,
-    service: &ServiceName,
-    discovered: &watch::Sender<Discovered>,
-    backoff: &mut Backoff,
-) -> Error {
+    registry: Arc<dyn Registry>,
+    service: ServiceName,
+    discovered: watch::Sender<Discovered>,
+) -> (Error, bool) {
     let mut watcher = match registry.watch(service.as_str()).await {
         Ok(watcher) => watcher,
-        Err(error) => return error,
+        Err(error) => return (error, false),
     };
+    let mut heard = false;
     loop {
         match watcher.next().await {
             Some(Ok(snapshot)) => {
-                backoff.reset();
+                heard = true;
                 debug!(%service, nodes = snapshot.len(), "snapshot");
                 discovered.send_replace(Discovered {
                     snapshot: Some(snapshot),
                     failure: None,
                 });
             }
-            Some(Err(error)) => return error,
-            None => return Error::new(ErrorKind::Unavailable, "the watch ended"),
+            Some(Err(error)) => return (error, heard),
+            None => return (Error::new(ErrorKind::Unavailable, "the watch ended"), heard),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How far away a deadline may be: more than any call takes, and no clock overflows.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Until when what must have happened.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 
 mod deadlines;
 mod discovery;
+mod faults;
 mod picking;
 mod streams;
 mod support;
