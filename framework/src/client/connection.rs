@@ -99,12 +99,13 @@ impl Connection {
             streams_max: Arc::clone(&streams_max),
         };
         tokio::select! {
+            // The driver first: it learns from the first frame how many streams the peer allows.
             biased;
-            () = spoken.notified() => {}
             ended = &mut driver => {
                 let closed = "the peer closed before its first frame";
                 return Err(ended.map_or_else(io::Error::other, |()| io::Error::other(closed)));
             }
+            () = spoken.notified() => {}
         }
         let connection = Self {
             id,
@@ -276,19 +277,19 @@ impl AsyncWrite for Heard {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A peer that says this and nothing else.
     #[derive(Debug)]
-    struct Says(&'static [u8]);
+    struct Says(Vec<u8>);
 
     impl Connect for Says {
         fn connect(&self, _address: &Address) -> super::super::connector::Connecting {
-            let words = self.0;
+            let words = self.0.clone();
             Box::pin(async move {
                 let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-                tokio::io::AsyncWriteExt::write_all(&mut theirs, words).await?;
+                tokio::io::AsyncWriteExt::write_all(&mut theirs, &words).await?;
                 // It listens for ever.
                 tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
                 Ok(Box::new(ours) as Box<dyn Io>)
@@ -296,9 +297,22 @@ mod tests {
         }
     }
 
-    async fn open(words: &'static [u8]) -> io::Result<(Connection, Driver)> {
+    /// A connection to a peer that says no more than it must and allows this many streams. Ends with its driver.
+    pub(in super::super) async fn connection(id: u64, streams_max: u8) -> (Connection, Driver) {
+        // SETTINGS with MAX_CONCURRENT_STREAMS.
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
+        let (mut connection, driver) = open(&settings).await.unwrap();
+        connection.id = id;
+        assert_eq!(
+            connection.streams_max.load(Ordering::Relaxed),
+            usize::from(streams_max)
+        );
+        (connection, driver)
+    }
+
+    async fn open(words: &[u8]) -> io::Result<(Connection, Driver)> {
         let plan = Plan {
-            connector: Arc::new(Says(words)),
+            connector: Arc::new(Says(words.to_vec())),
             address: "127.0.0.1:9090".parse().unwrap(),
             timeout: Duration::from_secs(1),
             keepalive: Keepalive {

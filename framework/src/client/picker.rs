@@ -160,3 +160,100 @@ fn less_loaded(ready: &[Arc<Ready>], now: Instant) -> (usize, usize) {
         (first, second)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use micro_registry::Node;
+
+    use super::{super::connection::tests::connection, *};
+
+    /// A ready endpoint whose connections, numbered from `first`, take two streams each.
+    async fn ready(id: &str, first: u64, connections: u64) -> Arc<Ready> {
+        let address = "127.0.0.1:9090".parse().unwrap();
+        let node = Node::builder("greeter".parse().unwrap(), id, address);
+        let mut open = Vec::new();
+        for number in first..first + connections {
+            let (connection, driver) = connection(number, 2).await;
+            // Lives as long as the test: without it the connection is closed.
+            tokio::spawn(driver);
+            open.push(Arc::new(connection));
+        }
+        Arc::new(Ready {
+            peer: Peer::new(Arc::new(node.build().unwrap())),
+            authority: Authority::from_static("127.0.0.1:9090"),
+            load: Arc::new(Load::new()),
+            flags: Arc::default(),
+            connections: open.into(),
+        })
+    }
+
+    async fn three() -> [Arc<Ready>; 3] {
+        [
+            ready("a", 1, 1).await,
+            ready("b", 2, 1).await,
+            ready("c", 3, 1).await,
+        ]
+    }
+
+    /// Who is chosen how often, when each call ends before the next one begins.
+    fn chosen(policy: Policy, ready: &[Arc<Ready>], tried: &[u64], calls: usize) -> BTreeMap<String, usize> {
+        let (chooser, mut counts) = (Chooser::new(policy), BTreeMap::new());
+        for _ in 0..calls {
+            let (endpoint, connection) = chooser.choose(ready, tried, Instant::now()).unwrap();
+            connection.release();
+            *counts.entry(endpoint.peer.node_id().to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn round_robin_is_even_to_the_call() {
+        let counts = chosen(Policy::RoundRobin, &three().await, &[], 300);
+        assert!(counts.values().eq(&[100, 100, 100]), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_less_loaded_of_two_is_chosen_and_equals_share() {
+        let ready = three().await;
+        let counts = chosen(Policy::LeastLoaded, &ready, &[], 3000);
+        assert!(
+            counts.values().all(|count| (700..1300).contains(count)),
+            "{counts:?}"
+        );
+        ready[0].load.started();
+        let counts = chosen(Policy::LeastLoaded, &ready, &[], 3000);
+        assert_eq!(counts.keys().collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tried_and_the_full_are_skipped_by_every_policy() {
+        for policy in [Policy::LeastLoaded, Policy::RoundRobin, Policy::Random] {
+            let ready = three().await;
+            assert!(ready[1].connections[0].reserve() && ready[1].connections[0].reserve());
+            let counts = chosen(policy, &ready, &[1], 100);
+            assert_eq!(counts.keys().collect::<Vec<_>>(), ["c"], "{policy:?}");
+            let chooser = Chooser::new(policy);
+            assert!(chooser.choose(&ready, &[1, 3], Instant::now()).is_none());
+            assert!(chooser.choose(&[], &[], Instant::now()).is_none());
+            assert_eq!(
+                ready[1].connections[0].streams(),
+                2,
+                "a refused place is given back"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_with_the_fewest_streams_is_taken_until_all_are_full() {
+        let ready = ready("a", 1, 2).await;
+        assert!(ready.connections[0].reserve());
+        assert_eq!(ready.reserve(&[]).unwrap().id, 2);
+        assert!(ready.reserve(&[]).is_some() && ready.reserve(&[]).is_some());
+        assert!(ready.reserve(&[]).is_none());
+        ready.connections[0].release();
+        assert!(ready.reserve(&[1]).is_none());
+        assert_eq!(ready.reserve(&[]).unwrap().id, 1);
+    }
+}
