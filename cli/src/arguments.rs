@@ -61,6 +61,13 @@ ended with the gRPC code N:
   69 NOT_FOUND           75 OUT_OF_RANGE
   70 ALREADY_EXISTS      76 UNIMPLEMENTED";
 
+const HEALTH_HELP: &str = "\
+Examples:
+  micro health greeter
+  micro health greeter --json
+
+Exit codes: 0 when all nodes are serving, 1 when some are not, 78 when there is no node.";
+
 const STYLES: Styles = Styles::styled();
 
 /// Runs microservices, finds them and calls them.
@@ -101,8 +108,8 @@ pub(crate) enum Command {
     /// Show the nodes of a service, its methods and their messages
     #[command(after_help = "Examples:\n  micro describe greeter\n  micro describe greeter --json")]
     Describe(ServiceArguments),
-    /// Ask each node of a service for its health; exit code 1 unless all are serving
-    #[command(after_help = "Examples:\n  micro health greeter\n  micro health greeter --json")]
+    /// Ask each node of a service for its health
+    #[command(after_help = HEALTH_HELP)]
     Health(ServiceArguments),
     /// Become a node that ends with its parent: how `run` starts nodes, and of no other use.
     #[command(hide = true)]
@@ -197,7 +204,8 @@ pub(crate) struct BecomeNodeArguments {
 fn time(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
-        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "expected is a time such as 500ms, 2s or 1m30s".to_owned())?,
     };
     if time.is_zero() {
         return Err("it must be longer than nothing".to_owned());
@@ -238,5 +246,6 @@ mod tests {
         for wrong in ["", "0", "0s", "-1", "soon", "inf", "1e300"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
+        assert!(time("soon").is_err_and(|error| error.contains("500ms")));
     }
 }

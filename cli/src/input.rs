@@ -55,6 +55,12 @@ impl Input {
     }
 
     fn whole(text: &str, descriptor: &MessageDescriptor) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(Failure::usage(format!(
+                "nothing was given to send; the shortest JSON of a `{}` is {{}}",
+                descriptor.full_name()
+            )));
+        }
         let message = from_json(descriptor, text).map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Self::known(vec![message]))
     }

@@ -47,7 +47,11 @@ impl Lookup {
                  here; choose another with --registry or MICRO_REGISTRY",
             ));
         }
-        let client = Client::from_settings(&settings).map_err(|error| Failure::new(chain(&error)))?;
+        let client = Client::from_settings(&settings).map_err(|error| {
+            let is_typed = arguments.registry.is_some() || arguments.registry_address.is_some();
+            let failure = if is_typed { Failure::usage } else { Failure::new };
+            failure(chain(&error))
+        })?;
         Ok(Self {
             client,
             place: place(&settings),

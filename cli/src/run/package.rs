@@ -102,10 +102,18 @@ impl Package {
         }
         let metadata: Metadata = serde_json::from_slice(&output.stdout)
             .map_err(|error| Failure::because("read what cargo says of the package", &error))?;
-        let members: Vec<_> = metadata
+        let folders: Vec<_> = metadata
             .packages
             .iter()
-            .map(|package| package.name.clone())
+            .filter(|package| package.targets.iter().any(Target::is_binary))
+            .filter_map(|package| package.manifest_path.parent())
+            .map(|member| {
+                member
+                    .strip_prefix(folder)
+                    .unwrap_or(member)
+                    .display()
+                    .to_string()
+            })
             .collect();
         let Some(package) = metadata
             .packages
@@ -113,9 +121,9 @@ impl Package {
             .find(|package| is_same_file(&package.manifest_path, &manifest))
         else {
             return Err(Failure::usage(format!(
-                "`{}` is a workspace and no package; give the folder of one of: {}",
+                "`{}` is a workspace and no package; give the folder of one that has a binary: {}",
                 folder.display(),
-                members.join(", ")
+                folders.join(", ")
             )));
         };
         Ok(Self {

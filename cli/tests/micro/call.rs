@@ -171,6 +171,16 @@ async fn what_was_typed_wrong_says_what_would_be_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_input_is_no_message_and_says_what_would_be() {
+    let ended = shop()
+        .await
+        .run_with_input(&["call", "shop", "Shop.Order", "-"], "\n")
+        .await;
+    let expected = "error: nothing was given to send; the shortest JSON of a `shop.OrderRequest` is {}\n";
+    assert_eq!(ended, failure(2, expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_there_says_where_it_looked_and_what_there_is() {
     let shop = shop().await;
     let ended = shop.run(&["call", "shpo", "Order"]).await;

@@ -127,7 +127,7 @@ async fn the_memory_registry_is_refused_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_registry_lists_those_there_are() {
     let ended = run(micro(&["services", "--registry", "zookeeper"]), "").await;
-    assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    assert_eq!((ended.code, ended.output.as_str()), (2, ""));
     assert!(
         ended
             .errors
@@ -137,6 +137,10 @@ async fn an_unknown_registry_lists_those_there_are() {
         ended.errors
     );
     assert_eq!(ended.errors.lines().count(), 1);
+
+    let mut command = micro(&["services"]);
+    command.env("MICRO_REGISTRY", "zookeeper");
+    assert_eq!(run(command, "").await.code, 1, "typed elsewhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -203,14 +203,19 @@ async fn what_is_no_package_or_has_no_binary_says_so() {
         ended.errors
     );
 
-    package.write("Cargo.toml", "[workspace]\nmembers = [\"a\"]\n");
+    package.write("Cargo.toml", "[workspace]\nmembers = [\"a\", \"b\"]\n");
     fs::create_dir_all(package.path().join("a/src")).unwrap();
     package.write("a/Cargo.toml", "[package]\nname = \"inner\"\n");
-    package.write("a/src/lib.rs", "");
+    package.write("a/src/main.rs", "fn main() {}");
+    fs::create_dir_all(package.path().join("b/src")).unwrap();
+    package.write("b/Cargo.toml", "[package]\nname = \"library\"\n");
+    package.write("b/src/lib.rs", "");
     let ended = package.run(&[]).await;
     assert_eq!(ended.code, 2);
     assert!(
-        ended.errors.contains("give the folder of one of: inner"),
+        ended
+            .errors
+            .ends_with("give the folder of one that has a binary: a\n"),
         "{}",
         ended.errors
     );
