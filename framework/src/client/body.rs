@@ -31,6 +31,8 @@ pub(super) struct Stream {
     /// The frames so far, for as long as they are short enough.
     kept: Vec<Bytes>,
     kept_bytes: usize,
+    /// How many of them the present attempt has taken.
+    taken: usize,
     /// What each attempt may see: an attempt that is over must not take frames from the next one.
     attempt: u32,
     /// Whether more was sent than is kept.
@@ -75,6 +77,7 @@ impl Source {
             body,
             kept,
             kept_bytes,
+            taken: 0,
             attempt: 0,
             gone: false,
             ended,
@@ -92,6 +95,7 @@ impl Source {
                     return None;
                 }
                 locked.attempt += 1;
+                locked.taken = 0;
                 // A body that came whole and is too long is sent once: the attempt takes its frames along.
                 locked.gone = locked.kept_bytes > KEPT_MAX;
                 let attempt = locked.attempt;
@@ -110,11 +114,18 @@ impl Source {
         if let Self::Streaming(stream) = self {
             let mut stream = stream.lock().expect("no panic while a body is locked");
             stream.gone = true;
+            stream.forget_taken();
         }
     }
 }
 
 impl Stream {
+    /// Frees the frames that no attempt needs any more: a stream may live for long.
+    fn forget_taken(&mut self) {
+        let taken = self.taken.min(self.kept.len());
+        self.kept[..taken].fill(Bytes::new());
+    }
+
     /// The frame at `next`, for the attempt of that number.
     fn poll_next(
         &mut self,
@@ -125,7 +136,9 @@ impl Stream {
         if attempt != self.attempt {
             return Poll::Ready(Some(Err(Status::cancelled("this attempt is over"))));
         }
+        self.taken = next;
         if let Some(frame) = self.kept.get_mut(next) {
+            self.taken += 1;
             // Once the call was answered the last reader takes the frames along.
             return Poll::Ready(Some(Ok(if self.gone {
                 mem::take(frame)
@@ -152,8 +165,11 @@ impl Stream {
         };
         self.kept_bytes = self.kept_bytes.saturating_add(frame.len());
         self.gone |= self.kept_bytes > KEPT_MAX;
-        if !self.gone {
+        if self.gone {
+            self.forget_taken();
+        } else {
             self.kept.push(frame.clone());
+            self.taken += 1;
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -265,6 +281,27 @@ mod tests {
         sender.send("b".into()).unwrap();
         assert_eq!(next(&mut attempt).await, "b");
         assert!(source.attempt().is_none());
+    }
+
+    #[tokio::test]
+    async fn frames_that_nobody_needs_again_are_freed() {
+        for answered in [true, false] {
+            let (sender, body) = streaming();
+            sender.send("a".into()).unwrap();
+            let source = Source::new(body).await.unwrap();
+            let mut attempt = source.attempt().unwrap();
+            assert_eq!(next(&mut attempt).await, "a");
+            if answered {
+                source.answered();
+            } else {
+                sender.send(vec![0; KEPT_MAX].into()).unwrap();
+                next(&mut attempt).await;
+            }
+            let Source::Streaming(stream) = &source else {
+                panic!("the body streams")
+            };
+            assert!(stream.lock().unwrap().kept.iter().all(Bytes::is_empty));
+        }
     }
 
     #[tokio::test]

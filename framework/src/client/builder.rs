@@ -18,6 +18,20 @@ use super::{
 use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
 
 /// Builds a [`Client`].
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use micro::{Client, Policy, registry::Static};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry: Static = "greeter=127.0.0.1:9090".parse()?;
+/// let client = Client::builder(Arc::new(registry))
+///     .request_timeout(Duration::from_secs(1))
+///     .policy(Policy::RoundRobin)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct ClientBuilder {
     registry: Arc<dyn Registry>,

@@ -38,7 +38,15 @@ impl Default for Settings {
     }
 }
 
-/// How a call's node is chosen among those that are ready.
+/// How a call's node is chosen among those that are ready. Default: [`LeastLoaded`](Self::LeastLoaded).
+///
+/// ```
+/// use micro::Policy;
+///
+/// assert_eq!("round_robin".parse::<Policy>()?, Policy::RoundRobin);
+/// assert!("fastest".parse::<Policy>().is_err()); // The error lists what is allowed.
+/// # Ok::<(), micro::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
@@ -64,6 +72,10 @@ impl std::str::FromStr for Policy {
     type Err = crate::Error;
 
     /// Reads `least_loaded`, `round_robin` or `random`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for anything else.
     fn from_str(text: &str) -> Result<Self, crate::Error> {
         let found = Self::NAMES
             .iter()
