@@ -229,6 +229,22 @@ fn cannot_start(error: &io::Error) -> Failure {
     Failure::because(format!("start `{}`", Path::new(&cargo()).display()), error)
 }
 
+/// The folders of all packages of a workspace with a binary, as they can be typed after that of the workspace.
+fn members(workspace: &Metadata, folder: &Path) -> Vec<String> {
+    let packages = workspace.packages.iter();
+    packages
+        .filter(|package| package.targets.iter().any(Target::is_binary))
+        .filter_map(|package| package.manifest_path.parent())
+        .map(|member| {
+            member
+                .strip_prefix(folder)
+                .unwrap_or(member)
+                .display()
+                .to_string()
+        })
+        .collect()
+}
+
 fn is_same_file(a: &Path, b: &Path) -> bool {
     fs::canonicalize(a).is_ok_and(|a| a == b)
 }

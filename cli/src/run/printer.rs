@@ -15,6 +15,9 @@ use tokio::{
 
 /// How many lines may wait for the terminal; beyond that, nodes wait for it, too.
 const QUEUE_LENGTH: usize = 1024;
+/// How long our own words may wait for their place among the lines of the nodes, before they are left out: whoever has
+/// something to say also has signals to attend to.
+const SAY_WAIT: Duration = Duration::from_secs(2);
 /// How long the last lines may take at the end.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
 
@@ -71,17 +74,14 @@ pub(super) fn start(name: &str, nodes: usize) -> io::Result<(Printer, Printing)>
 impl Printer {
     /// Shows a line of the node with this number, counted from 1.
     pub(super) async fn node(&self, number: usize, line: Vec<u8>) {
-        self.show(Entry::Node { number, line }).await;
+        // The thread goes only after all printers, unless the process is ending.
+        let _ = self.entries.send(Entry::Node { number, line }).await;
     }
 
     /// Says something of our own.
     pub(super) async fn say(&self, words: impl Into<String>) {
-        self.show(Entry::Own(words.into())).await;
-    }
-
-    async fn show(&self, entry: Entry) {
-        // The thread goes only after all printers, unless the process is ending.
-        let _ = self.entries.send(entry).await;
+        // As above, or the terminal stands still.
+        let _ = timeout(SAY_WAIT, self.entries.send(Entry::Own(words.into()))).await;
     }
 }
 

@@ -19,12 +19,12 @@ use crate::failure::{Failure, Result};
 /// The hidden subcommand that turns a fresh process into a node, see [`become_node`].
 pub(crate) const BECOME_NODE: &str = "become-node";
 
-/// What is the node's own: one exported for all would make every node the same one.
-const NOT_PASSED_ON: [&str; 4] = [
-    "MICRO_SERVER_NAME",
-    "MICRO_SERVER_ID",
-    "MICRO_SERVER_ADDRESS",
-    "MICRO_SERVER_ADVERTISE",
+/// What is the service's own, and would make another service of the node.
+const NAME: &str = "MICRO_SERVER_NAME";
+/// Where every node listens and says that it does, whatever is exported or stands in the file: at a free port each.
+const ADDRESS: [(&str, &str); 2] = [
+    ("MICRO_SERVER_ADDRESS", "127.0.0.1:0"),
+    ("MICRO_SERVER_ADVERTISE", "127.0.0.1"),
 ];
 
 /// How nodes are started: all of them alike but for their id.
@@ -88,12 +88,10 @@ impl Launch {
             .stderr(Stdio::piped())
             // A group of its own: Ctrl-C in the terminal reaches `micro run` alone, which then stops nodes in order.
             .process_group(0);
-        for name in NOT_PASSED_ON {
-            command.env_remove(name);
-        }
+        command.env_remove(NAME);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("MICRO_SERVER_ID", id);
-        command.env("MICRO_SERVER_ADDRESS", "127.0.0.1:0");
+        command.envs(ADDRESS);
         Ok(Process {
             child: command.spawn()?,
         })

@@ -96,14 +96,19 @@ impl SettingsFile {
                 ));
             }
         };
-        parse(&text).map_err(|error| Failure::new(format!("`{}`: {}", self.path.display(), error.trim_end())))
+        parse(&text).map_err(|error| Failure::new(format!("`{}`: {}", self.path.display(), error)))
     }
 }
 
 fn parse(text: &str) -> Result<Settings, String> {
     toml::from_str::<File>(text)
         .map(|file| file.run)
-        .map_err(|error| error.to_string())
+        .map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| before.matches('\n').count() + 1);
+            let place = line.map_or(String::new(), |line| format!("line {line}: "));
+            format!("{place}{}", error.message())
+        })
 }
 
 #[cfg(test)]
@@ -125,9 +130,9 @@ mod tests {
     #[test]
     fn an_unknown_key_lists_the_known_ones() {
         let error = parse("[run]\nnode = 3\n").unwrap_err();
-        assert!(
-            error.contains("unknown field `node`") && error.contains("`nodes`, `bin`, `release`"),
-            "{error}"
+        assert_eq!(
+            error,
+            "line 2: unknown field `node`, expected one of `nodes`, `bin`, `release`"
         );
     }
 

@@ -114,7 +114,7 @@ impl Run {
                     is_told = true;
                     self.printer.say(words).await;
                 }
-                Some(()) = stop.recv() => self.escalate("Ctrl-C again kills them").await,
+                Some(()) = stop.recv() => self.escalate("Ctrl-C again kills").await,
                 () = self.printing.gone(), if self.is_running() => {
                     self.escalate("nobody reads their output any more").await;
                 }

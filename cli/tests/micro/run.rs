@@ -86,7 +86,7 @@ fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
         for line in [
             format!("{node} | NAME=Err(NotPresent)"),
             format!("{node} | ADDRESS=Ok(\"127.0.0.1:0\")"),
-            format!("{node} | ADVERTISE=Err(NotPresent)"),
+            format!("{node} | ADVERTISE=Ok(\"127.0.0.1\")"),
         ] {
             assert!(lines.contains(&line), "{line}\n{lines:#?}");
         }
@@ -99,6 +99,7 @@ fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
         .map(|line| pid(line))
         .collect();
     run.signal(Signal::SIGINT);
+    run.errors_until("stopping 2 nodes; Ctrl-C again kills");
     assert_eq!(run.exit_code(), Some(0));
     assert!(!pids.into_iter().any(is_alive));
 }

@@ -53,8 +53,12 @@ impl Running {
         self.output = mpsc::channel().1;
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+        kill(self.pid(), signal).unwrap();
     }
 
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
