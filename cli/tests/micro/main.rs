@@ -7,6 +7,8 @@ mod call;
 mod codec;
 #[path = "../../src/dynamic/fake.rs"]
 mod fake;
+#[cfg(target_os = "linux")]
+mod greeter;
 mod look;
 mod new;
 mod run;

@@ -1,0 +1,100 @@
+//! The first minutes of a newcomer: the greeter of `examples/`, run, called, killed and stopped.
+
+use std::{
+    path::Path,
+    process::{self, Command},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    running::{Running, eventually},
+    support::{Ended, micro},
+};
+
+/// Where this test's nodes announce themselves, apart from any other on this machine.
+fn registry_address() -> String {
+    // Below the range from which the system gives out ports.
+    format!("127.0.0.1:{}", 20_000 + process::id() % 10_000)
+}
+
+fn in_registry(arguments: &[&str]) -> Command {
+    let mut command = micro(arguments);
+    command.env("MICRO_REGISTRY_ADDRESS", registry_address());
+    command
+}
+
+fn ended(mut command: Command) -> Ended {
+    command.output().unwrap().into()
+}
+
+/// The process ids of the nodes, as their parent has them.
+fn nodes_of(run: &Running) -> Vec<Pid> {
+    let children = format!("/proc/{0}/task/{0}/children", run.pid());
+    let children = std::fs::read_to_string(children).unwrap();
+    children
+        .split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_greeter_is_run_called_killed_and_stopped() {
+    let greeter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/greeter");
+    let mut command = in_registry(&["run", "--nodes", "2"]);
+    command.arg(greeter);
+    let mut run = Running::start(command);
+
+    run.errors_until("2 nodes of `greeter` are ready");
+    let line = run.errors_until(" call greeter ").pop().unwrap();
+    let mut pasted = Command::new("sh");
+    pasted.args(["-c", &line]);
+    let greeting = "{\"message\":\"Hello Ada\"}\n".to_owned();
+    assert_eq!(ended(pasted), success(greeting.clone()));
+
+    for command in ["health", "describe"] {
+        let shown = ended(in_registry(&[command, "greeter"]));
+        assert_eq!(shown.code, 0, "{}", shown.errors);
+        assert!(
+            shown.output.contains("greeter-1-") && shown.output.contains("greeter-2-"),
+            "{}",
+            shown.output
+        );
+    }
+    let streamed = ended(in_registry(&[
+        "call",
+        "greeter",
+        "Greetings",
+        r#"{"name":"Ada"}"#,
+    ]));
+    assert_eq!(streamed.code, 0, "{}", streamed.errors);
+    assert!(streamed.output.lines().count() > 1, "{}", streamed.output);
+
+    kill(nodes_of(&run)[0], Signal::SIGKILL).unwrap();
+    run.errors_until("crashed (killed by SIGKILL)");
+    assert_eq!(
+        ended(in_registry(&[
+            "call",
+            "greeter",
+            "Say.Hello",
+            r#"{"name":"Ada"}"#
+        ])),
+        success(greeting)
+    );
+    run.errors_until("is ready");
+
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.exit_code(), Some(0));
+    eventually(|| ended(in_registry(&["services"])).output.is_empty());
+}
+
+fn success(output: String) -> Ended {
+    Ended {
+        code: 0,
+        output,
+        errors: String::new(),
+    }
+}
