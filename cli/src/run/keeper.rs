@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    os::unix::process::ExitStatusExt,
     pin::pin,
     process::ExitStatus,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use tokio::{
     io::AsyncRead,
     sync::{mpsc, watch},
@@ -23,7 +25,7 @@ use super::{
 };
 
 /// How long the last lines of a node may take after its end: a child of its own may hold the pipe open.
-const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+const LAST_LINES_WAIT: Duration = Duration::from_secs(3);
 
 /// How long a start may take before somebody wonders what it is waiting for.
 const IMPATIENCE: Duration = Duration::from_secs(15);
@@ -69,7 +71,7 @@ pub(super) enum End {
     /// It was asked to stop, and did.
     Stopped,
     /// It ended without success while it was being stopped.
-    StoppedBadly(ExitStatus),
+    StoppedBadly(String),
     /// It ended of its own accord, with success.
     Finished,
     /// It ended before it was ever ready, so that starting it again would be useless.
@@ -117,7 +119,10 @@ impl<R: Readiness> Keeper<R> {
                 Err(error) => error.to_string(),
             };
             if *self.phase.borrow() != Phase::Running {
-                return stopped(&exit.status);
+                if stopped_well(&exit.status) {
+                    return End::Stopped;
+                }
+                return End::StoppedBadly(format!("{} did not stop well: {words}", self.label()));
             }
             if exit.status.is_ok_and(|status| status.success()) {
                 self.say("ended by itself (exit code 0) and stays so").await;
@@ -215,15 +220,12 @@ async fn forward(source: impl AsyncRead + Unpin, number: usize, printer: Printer
     }
 }
 
-fn stopped(status: &io::Result<ExitStatus>) -> End {
-    use std::os::unix::process::ExitStatusExt;
-    let terminated = nix::sys::signal::Signal::SIGTERM as i32;
-    match status {
-        // A node that was still starting has no handler for the signal yet.
-        Ok(status) if status.success() || status.signal() == Some(terminated) => End::Stopped,
-        Ok(status) => End::StoppedBadly(*status),
-        Err(_) => End::Stopped,
-    }
+fn stopped_well(status: &io::Result<ExitStatus>) -> bool {
+    let terminated = Signal::SIGTERM as i32;
+    // A node that was still starting has no handler for the signal yet; one that could not be started is no more.
+    status.as_ref().map_or(true, |status| {
+        status.success() || status.signal() == Some(terminated)
+    })
 }
 
 /// Four letters and digits that tell this start from all others.

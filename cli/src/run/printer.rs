@@ -19,7 +19,7 @@ const QUEUE_LENGTH: usize = 1024;
 /// something to say also has signals to attend to.
 const SAY_WAIT: Duration = Duration::from_secs(2);
 /// How long the last lines may take at the end.
-const FINISH_WAIT: Duration = Duration::from_secs(1);
+const FINISH_WAIT: Duration = Duration::from_secs(5);
 
 /// One colour a node; they come round again.
 const COLOURS: [AnsiColor; 6] = [

@@ -11,14 +11,14 @@ use tokio::{
 use super::{
     keeper::{End, FirstReady, Keeper, Phase, Readiness},
     printer::{self, Printer, Printing},
-    process::{Launch, describe},
+    process::Launch,
 };
 use crate::failure::{Failure, Result};
 
 /// How long nodes may take to drain: twice what the framework allows itself.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long the kernel may take to end killed nodes.
-const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
+const KILL_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What is to run.
 pub(super) struct Plan {
@@ -137,13 +137,12 @@ impl Run {
             Ok(End::StoppedBadly(_)) if *self.phase.borrow() == Phase::Killing => {
                 "nodes were killed".to_owned()
             }
-            Ok(End::StoppedBadly(status)) => format!("a node did not stop well: {}", describe(status)),
-            Ok(End::NeverReady(words)) => words,
+            Ok(End::StoppedBadly(words) | End::NeverReady(words)) => words,
             Err(error) => format!("a node is no longer kept: {error}"),
         };
         self.failure.get_or_insert(Failure::new(failure));
         if self.is_running() {
-            self.escalate("the others are not needed without it").await;
+            self.escalate("another cannot go on").await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     fake::Reflection,
-    support::{Ended, Shop, run},
+    support::{Ended, Shop},
 };
 
 async fn shop() -> Shop {
@@ -248,10 +248,9 @@ async fn a_call_that_takes_too_long_ends_with_its_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_gone_is_unavailable() {
     let shop = shop().await;
-    let mut command = shop.micro(&["call", "shop", "Order", "--timeout", "1s"]);
-    drop(shop);
-    // Nobody listens on this port any more, or on any other below the one of SMTP on this machine.
-    command.env("MICRO_REGISTRY_ADDRESS", "shop=127.0.0.1:1");
-    let ended = run(command, "").await;
+    // Nobody listens on the first of all ports.
+    let ended = shop
+        .run(&["call", "shop", "Order", "--registry-address", "shop=127.0.0.1:1"])
+        .await;
     assert_eq!(ended.code, 78, "{}", ended.errors);
 }
