@@ -102,19 +102,7 @@ impl Package {
         }
         let metadata: Metadata = serde_json::from_slice(&output.stdout)
             .map_err(|error| Failure::because("read what cargo says of the package", &error))?;
-        let folders: Vec<_> = metadata
-            .packages
-            .iter()
-            .filter(|package| package.targets.iter().any(Target::is_binary))
-            .filter_map(|package| package.manifest_path.parent())
-            .map(|member| {
-                member
-                    .strip_prefix(folder)
-                    .unwrap_or(member)
-                    .display()
-                    .to_string()
-            })
-            .collect();
+        let folders = members(&metadata, folder);
         let Some(package) = metadata
             .packages
             .into_iter()
