@@ -15,6 +15,7 @@ use super::{
     load::Load,
     peer::Peer,
     picker::{Flags, Ready},
+    subset::NAMED_FOR,
 };
 
 /// The wait after the first failed connect; each further one waits 1.6 times as long (gRPC connection backoff).
@@ -37,6 +38,8 @@ pub(super) struct Endpoint {
     /// Until when the node is kept although the registry no longer lists it; `None` while it is listed.
     pub(super) held_until: Option<Instant>,
     pub(super) failures: u32,
+    /// Until when it counts as named by a call.
+    named_until: Option<Instant>,
     connections: Vec<Held>,
     load: Arc<Load>,
     pub(super) flags: Arc<Flags>,
@@ -69,6 +72,7 @@ impl Endpoint {
             state: State::Idle,
             held_until: None,
             failures: 0,
+            named_until: None,
             connections: Vec::new(),
             load: Arc::new(Load::new()),
             flags: Arc::default(),
@@ -112,25 +116,44 @@ impl Endpoint {
             .count()
     }
 
-    /// Whether to start a connect now; if so, it counts as started. `ahead` asks for a first connection.
-    pub(super) fn wants_connection(&mut self, ahead: bool, connections_max: usize, now: Instant) -> bool {
-        let retry = match self.state {
+    /// Whether to start a connect now; if so, it counts as started. `wanted` asks for a first connection.
+    pub(super) fn wants_connection(&mut self, wanted: bool, connections_max: usize, now: Instant) -> bool {
+        match self.state {
             State::Connecting => return false,
             State::Backoff(until) if until > now => return false,
-            State::Backoff(_) => true,
-            State::Idle => false,
-        };
-        self.state = State::Idle;
+            State::Backoff(_) | State::Idle => self.state = State::Idle,
+        }
         if self.held_until.is_some() {
             return false;
         }
         let open = self.open_connections();
         let full = (1..connections_max).contains(&open) && self.flags.full.load(Ordering::Relaxed);
-        let wanted = full || (open == 0 && (ahead || retry));
-        if wanted {
+        let starts = full || (open == 0 && wanted);
+        if starts {
             self.state = State::Connecting;
         }
-        wanted
+        starts
+    }
+
+    /// Remembers that a call named this node.
+    pub(super) fn named(&mut self, now: Instant) {
+        self.named_until = Some(now + NAMED_FOR);
+    }
+
+    /// Whether a call named this node of late.
+    pub(super) fn is_named(&self, now: Instant) -> bool {
+        self.named_until.is_some_and(|until| until > now)
+    }
+
+    /// Lets go of the connections, which end with their last stream, and of the next try.
+    pub(super) fn rest(&mut self) {
+        if !self.connections.is_empty() {
+            self.connections.clear();
+            self.published = None;
+        }
+        if let State::Backoff(_) = self.state {
+            self.state = State::Idle;
+        }
     }
 
     /// When something is due without anything happening.
@@ -308,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_wanted_ahead_when_full_and_when_a_wait_is_over() {
+    async fn a_connection_is_made_when_wanted_or_full_and_no_wait_is_on() {
         let now = Instant::now();
         let later = now + Duration::from_secs(60);
         for (state, held, ahead, wanted) in [
@@ -317,7 +340,8 @@ mod tests {
             (State::Idle, true, true, false),
             (State::Connecting, false, true, false),
             (State::Backoff(later), false, true, false),
-            (State::Backoff(now), false, false, true),
+            (State::Backoff(now), false, true, true),
+            (State::Backoff(now), false, false, false),
             (State::Backoff(now), true, true, false),
         ] {
             let mut endpoint = endpoint();

@@ -1,7 +1,7 @@
 //! The control task of one service: turns snapshots into endpoints, connects ahead of calls, and publishes what is ready.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     io,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
@@ -25,6 +25,7 @@ use super::{
     methods::Methods,
     picker::{Known, Picker},
     settings::Settings,
+    subset::Subset,
     target::Shared,
     times::FAR,
     unsent::chain,
@@ -195,6 +196,7 @@ impl Endpoints {
             }
         }
     }
+
     /// Drops nodes that the registry has not listed again in time, or whose connection, which alone spoke for them, is
     /// closing.
     fn expire_held(&mut self) {
@@ -222,41 +224,23 @@ impl Endpoints {
     /// Starts the connects that are due: ahead of calls to a subset, and to nodes that calls ask for by name.
     fn connect_wanted(&mut self) {
         let now = Instant::now();
-        let asked = self.shared.asked();
-        let subset = self.subset();
-        for endpoint in self.endpoints.values_mut() {
-            let id = endpoint.node.id();
-            let ahead = subset.as_ref().is_none_or(|ids| ids.contains(id)) || asked.contains(id);
-            if endpoint.wants_connection(ahead, self.settings.connections_per_node, now) {
-                self.connections_made += 1;
-                let (id, key) = (
-                    self.connections_made,
-                    Key {
-                        node: Arc::clone(&endpoint.node),
-                    },
-                );
-                let plan = plan(&self.settings, &self.connector, &endpoint.node);
-                self.connecting.spawn(async move { (key, open(id, plan).await) });
+        for id in self.shared.asked() {
+            if let Some(endpoint) = self.endpoints.get_mut(&id) {
+                endpoint.named(now);
             }
         }
-    }
-
-    /// The nodes to connect to ahead of calls; `None` for all of them. A node that cannot be reached is replaced by the
-    /// next one, and still tried.
-    fn subset(&self) -> Option<HashSet<String>> {
-        let size = self.settings.subset;
-        if self.endpoints.len() <= size {
-            return None;
+        let subset = Subset::choose(&self.endpoints, self.settings.subset);
+        subset.trim(&mut self.endpoints, now);
+        for endpoint in self.endpoints.values_mut() {
+            let wanted = subset.wants(endpoint, now);
+            if endpoint.wants_connection(wanted, self.settings.connections_per_node, now) {
+                self.connections_made += 1;
+                let (id, node) = (self.connections_made, Arc::clone(&endpoint.node));
+                let plan = plan(&self.settings, &self.connector, &node);
+                self.connecting
+                    .spawn(async move { (Key { node }, open(id, plan).await) });
+            }
         }
-        let mut ranked: Vec<_> = self.endpoints.values().collect();
-        ranked.select_nth_unstable_by_key(size, |endpoint| (endpoint.is_failing(), endpoint.rank));
-        Some(
-            ranked
-                .into_iter()
-                .take(size)
-                .map(|endpoint| endpoint.node.id().to_owned())
-                .collect(),
-        )
     }
 
     fn connected(&mut self, key: Key, result: io::Result<(Connection, Driver)>) {

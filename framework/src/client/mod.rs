@@ -16,6 +16,7 @@ mod peer;
 mod picker;
 mod response;
 mod settings;
+mod subset;
 mod target;
 mod times;
 mod unsent;

@@ -117,6 +117,36 @@ async fn of_a_large_service_a_subset_is_connected_and_any_node_can_be_named() {
 }
 
 #[tokio::test]
+async fn what_stands_in_for_nodes_of_the_subset_is_let_go_when_they_are_back() {
+    let mut nodes = Vec::new();
+    for at in 0..8 {
+        nodes.push(FakeNode::start(&format!("n{at}"), Behaviour::Answer).await);
+    }
+    let client = Client::builder(registry_of(&nodes).await)
+        .subset(2)
+        .build()
+        .unwrap();
+    let channel = client.channel("greeter");
+    let used = async || load(&channel, 40, 4).await.0.into_keys().collect::<BTreeSet<_>>();
+    eventually("the subset is connected", async || used().await.len() == 2).await;
+    let subset = used().await;
+
+    let is_of_subset = |fake: &&mut FakeNode| subset.contains(fake.node.id());
+    for fake in nodes.iter_mut().filter(is_of_subset) {
+        fake.kill().await;
+    }
+    eventually("two others stand in", async || {
+        let standing_in = used().await;
+        standing_in.len() == 2 && standing_in.is_disjoint(&subset)
+    })
+    .await;
+    for fake in nodes.iter_mut().filter(is_of_subset) {
+        fake.revive().await;
+    }
+    eventually("the subset alone is used", async || used().await == subset).await;
+}
+
+#[tokio::test]
 async fn clients_choose_different_subsets() {
     let mut nodes = Vec::new();
     for at in 0..16 {

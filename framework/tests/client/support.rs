@@ -103,6 +103,13 @@ impl FakeNode {
         self.shared.headers.lock().unwrap().last().cloned().unwrap()
     }
 
+    /// Listens again at the address of one that was killed.
+    pub(crate) async fn revive(&mut self) {
+        let listener = TcpListener::bind(self.node.address().to_string()).await.unwrap();
+        let (id, told) = (self.node.id().to_owned(), self.behaviour.subscribe());
+        self.accepting = tokio::spawn(accept(listener, id, told, Arc::clone(&self.shared)));
+    }
+
     /// Ends the listener and every connection at once, as a kill does.
     pub(crate) async fn kill(&mut self) {
         self.accepting.abort();
