@@ -134,7 +134,7 @@ impl fmt::Display for MethodError {
                 write!(f, "no method `{asked}`; there are: {}", offered.join(", "))
             }
             Self::Ambiguous { asked, fitting } => {
-                write!(f, "`{asked}` can be any of: {}", fitting.join(", "))
+                write!(f, "several methods that fit `{asked}`: {}", fitting.join(", "))
             }
         }
     }

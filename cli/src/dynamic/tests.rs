@@ -90,7 +90,7 @@ async fn a_name_of_two_methods_lists_both_and_an_unknown_one_lists_all() {
     let ambiguous = catalog.method("Order").unwrap_err();
     assert_eq!(
         ambiguous.to_string(),
-        "`Order` can be any of: shop.Archive/Order, shop.Shop/Order"
+        "several methods that fit `Order`: shop.Archive/Order, shop.Shop/Order"
     );
     for asked in ["Oder", "hop.Order", "Shop.", "", "/", "shop.Shop"] {
         let unknown = catalog.method(asked).unwrap_err();
