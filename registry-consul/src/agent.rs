@@ -30,13 +30,13 @@ pub(crate) struct Agents {
     current: AtomicUsize,
 }
 
-/// One try at an agent. Unless it is said to have [answered](Self::answered), the next try is at another one: also when
-/// whoever waited for it waited no longer.
+/// One try at an agent; after one that failed, the next is at another agent.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     agents: &'a Agents,
     at: usize,
-    has_answered: bool,
+    /// Whether it counts as a failure when nobody waits any longer: whoever announces is cut off by a timeout.
+    fails_when_cut: bool,
 }
 
 impl Agent {
@@ -109,7 +109,15 @@ impl Agents {
         Attempt {
             agents: self,
             at: self.current.load(Ordering::Relaxed),
-            has_answered: false,
+            fails_when_cut: false,
+        }
+    }
+
+    /// A try that has failed if it is dropped before there was an answer.
+    pub(crate) fn urgent_attempt(&self) -> Attempt<'_> {
+        Attempt {
+            fails_when_cut: true,
+            ..self.attempt()
         }
     }
 
@@ -129,24 +137,28 @@ impl<'a> Attempt<'a> {
         self.at
     }
 
-    /// Notes what came of it: an agent that cannot do its work has not answered.
+    /// Notes what came of it: an agent that cannot do its work has failed, one that refuses has not.
     pub(crate) fn answered<T>(mut self, answer: Result<T>) -> Result<T> {
-        self.has_answered = !matches!(&answer, Err(error) if error.kind() == ErrorKind::Unavailable);
+        self.fails_when_cut = false;
+        if matches!(&answer, Err(error) if error.kind() == ErrorKind::Unavailable) {
+            self.leave();
+        }
         answer
+    }
+
+    fn leave(&self) {
+        let next = (self.at + 1) % self.agents.agents.len();
+        // Whoever failed at the same agent at the same time has moved on already.
+        let current = &self.agents.current;
+        let _ = current.compare_exchange(self.at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if self.has_answered {
-            return;
+        if self.fails_when_cut {
+            self.leave();
         }
-        let next = (self.at + 1) % self.agents.agents.len();
-        // Whoever failed at the same agent at the same time has moved on already.
-        let _ = self
-            .agents
-            .current
-            .compare_exchange(self.at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -222,20 +234,38 @@ mod tests {
         );
     }
 
+    fn agents() -> Agents {
+        let agents = ["a:1", "b:1", "c:1"].map(|text| Agent::parse(text, false).unwrap());
+        Agents::new(agents.into())
+    }
+
+    fn failed(kind: ErrorKind) -> Result<()> {
+        Err(Error::new(kind, "try"))
+    }
+
     #[test]
     fn the_next_agent_is_spoken_to_after_one_that_failed_and_once_for_many_failures() {
-        let agents = ["a:1", "b:1", "c:1"].map(|text| Agent::parse(text, false).unwrap());
-        let agents = Agents::new(agents.into());
-        let unavailable = || Err::<(), _>(Error::new(ErrorKind::Unavailable, "try"));
-        let (first, second, third) = (agents.attempt(), agents.attempt(), agents.attempt());
-        assert!(first.answered(unavailable()).is_err());
-        drop(second);
-        assert_eq!(agents.attempt().answered(Ok(())).unwrap(), ());
-        assert!(third.answered(unavailable()).is_err());
+        let agents = agents();
+        let (first, second, third) = (agents.attempt(), agents.attempt(), agents.urgent_attempt());
+        assert!(first.answered(failed(ErrorKind::Unavailable)).is_err());
+        assert!(second.answered(failed(ErrorKind::Unavailable)).is_err());
+        drop(third);
         let held = agents.attempt();
         assert_eq!(held.agent().to_string(), "http://b:1");
-        let denied = Error::new(ErrorKind::PermissionDenied, "try");
-        assert!(held.answered(Err::<(), _>(denied)).is_err());
+        assert!(held.answered(failed(ErrorKind::PermissionDenied)).is_err());
+        agents.urgent_attempt().answered(Ok(())).unwrap();
         assert_eq!(agents.attempt().at(), 1);
+    }
+
+    #[test]
+    fn whoever_looks_may_stop_waiting_and_whoever_announces_may_not() {
+        let agents = agents();
+        drop(agents.attempt());
+        assert_eq!(agents.attempt().at(), 0);
+        drop(agents.urgent_attempt());
+        assert_eq!(agents.attempt().at(), 1);
+        drop(agents.urgent_attempt());
+        drop(agents.urgent_attempt());
+        assert_eq!(agents.attempt().at(), 0);
     }
 }

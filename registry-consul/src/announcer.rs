@@ -78,7 +78,7 @@ impl Announcer {
     /// Announces `node`, or renews that it is.
     pub(crate) async fn register(&self, node: &Node, ttl: Duration, catalogue: &Catalogue) -> Result<()> {
         let registration = record::registration(node, ttl, &self.extras)?;
-        let attempt = self.agents.attempt();
+        let attempt = self.agents.urgent_attempt();
         let is_sent = self.sent().get(&key(node)).is_some_and(|sent| {
             sent.boot == node.boot() && sent.at == attempt.at() && sent.registration == registration
         });
@@ -98,7 +98,7 @@ impl Announcer {
 
     /// Withdraws `node` wherever it may be held, unless another boot holds its id.
     pub(crate) async fn deregister(&self, node: &Node) -> Result<()> {
-        let attempt = self.agents.attempt();
+        let attempt = self.agents.urgent_attempt();
         let at = attempt.at();
         let done = self.withdraw(node, attempt.agent()).await;
         attempt.answered(done)?;
@@ -144,16 +144,26 @@ impl Announcer {
         let held = self.held(node, attempt.agent()).await?;
         let Some(stored) = held.service else {
             let id = record::consul_id(node.service(), node.id());
-            let passing = catalogue.passing_with_id(node.service(), &id).await?;
-            if let Some(other) = passing.iter().find(|other| other.boot() != node.boot()) {
+            let passing = catalogue
+                .passing_with_id(attempt.agent(), node.service(), &id)
+                .await?;
+            if let Some(other) = passing.iter().find(|other| self.is_another(other, node)) {
                 return Err(conflict(node, other));
             }
             return self.put(node, registration, attempt).await;
         };
-        if stored.boot() != node.boot() && held.aggregated_status != CRITICAL {
+        if self.is_another(&stored, node) && held.aggregated_status != CRITICAL {
             return Err(conflict(node, &stored));
         }
         self.put(node, registration, attempt).await
+    }
+
+    /// Whether `stored`, which has the id of `node`, is of another boot that may live.
+    ///
+    /// A check that the agent makes passes for whoever answers at that address now, and that is `node`.
+    fn is_another(&self, stored: &Stored, node: &Node) -> bool {
+        let is_replaced = self.extras.check.check != Check::Ttl && stored.is_at(node.address());
+        stored.boot() != node.boot() && !is_replaced
     }
 
     /// Registers without asking, and sends the first heartbeat: a check that was critical stays so until then.

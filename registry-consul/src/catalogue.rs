@@ -1,23 +1,22 @@
 //! The looking side: what Consul lists, and whether "nobody" means nobody.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
-    hash::{BuildHasher, RandomState},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use micro_registry::{Error, ErrorKind, Node, Result, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Error, ErrorKind, Result, ServiceName, SkippedRecords, Snapshot};
 use reqwest::StatusCode;
 use serde::{
-    Deserialize, Deserializer as _,
-    de::{DeserializeOwned, SeqAccess, Visitor},
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::value::RawValue;
 
 use crate::{
     agent::{Agent, Agents},
+    decoder::{Decoder, each_of},
+    follower::Source,
     http::{Answer, Http, Request},
     record::{Entry, Stored},
 };
@@ -36,6 +35,10 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 const KNOWN_LEADER: &str = "x-consul-knownleader";
 /// The servers of Consul itself, nobody's service.
 const CONSUL: &str = "consul";
+/// What is asked of every list: any server may answer, also one that knows no leader at the moment.
+const ALL: &[(&str, &str)] = &[("stale", "")];
+/// What is asked of a list of nodes: those alone that pass.
+const PASSING: &[(&str, &str)] = &[("stale", ""), ("passing", "1")];
 
 /// Lists services and their nodes.
 #[derive(Debug)]
@@ -51,20 +54,6 @@ pub(crate) struct Catalogue {
 pub(crate) struct Listing {
     pub(crate) snapshot: Snapshot,
     pub(crate) index: u64,
-}
-
-/// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are.
-#[derive(Debug, Default)]
-pub(crate) struct Decoder {
-    last: HashMap<u64, Decoded>,
-    hasher: RandomState,
-}
-
-/// The node that was made of a record, and when it was written.
-#[derive(Clone, Debug)]
-struct Decoded {
-    node: Arc<Node>,
-    modify_index: u64,
 }
 
 /// A check that does not pass, as far as it tells whom it concerns.
@@ -94,68 +83,24 @@ impl Catalogue {
         }
     }
 
-    /// All passing nodes of `service`.
-    pub(crate) async fn list(&self, service: &ServiceName, decoder: &mut Decoder) -> Result<Listing> {
-        let what = format!("list the nodes of `{service}`");
-        let answer = self
-            .read(&what, &["health", "service", service.as_str()], PASSING)
-            .await?;
-        self.listing(service, &answer, decoder).await
-    }
-
-    /// Waits until something changed since `index`, or some time went by; `None` when no connection can be spared.
-    pub(crate) async fn change(&self, service: &ServiceName, index: u64) -> Result<Option<Answer>> {
-        let Some(_room) = self.http.room_to_follow() else {
-            return Ok(None);
-        };
-        let what = format!("follow `{service}`");
-        let attempt = self.agents.attempt();
-        let request = self
-            .request(
-                attempt.agent(),
-                &["health", "service", service.as_str()],
-                PASSING,
-                &what,
-            )
-            .query("index", &index.to_string())
-            .query("wait", &format!("{}s", WAIT.as_secs()))
-            .wait(WAIT + WAIT / WAIT_SPREAD);
-        let answer = self.http.send_now(&self.http.following, request).await;
-        attempt
-            .answered(answer.and_then(|answer| self.http.success(answer)))
-            .map(Some)
-    }
-
-    /// What an answer lists.
-    pub(crate) async fn listing(
+    /// The passing records of `service` that have Consul's id `id`, one for each agent that has it, as `agent` has
+    /// heard.
+    pub(crate) async fn passing_with_id(
         &self,
+        agent: &Agent,
         service: &ServiceName,
-        answer: &Answer,
-        decoder: &mut Decoder,
-    ) -> Result<Listing> {
-        let index = index_of(answer)?;
-        let snapshot = decoder
-            .decode(answer, service, &self.skipped)
-            .map_err(|error| answer.nonsense(error))?;
-        if snapshot.is_empty() {
-            self.check_right(service.as_str(), answer).await?;
-        }
-        Ok(Listing { snapshot, index })
-    }
-
-    /// The passing records of `service` that have Consul's id `id`, one for each agent that has it.
-    pub(crate) async fn passing_with_id(&self, service: &ServiceName, id: &str) -> Result<Vec<Stored>> {
+        id: &str,
+    ) -> Result<Vec<Stored>> {
         let what = format!("look for `{id}` in the catalogue");
-        let attempt = self.agents.attempt();
         // The id has letters, digits and a few marks; no quote is among them.
-        let request = Request::get(attempt.agent(), &["health", "service", service.as_str()], &what)
+        let request = Request::get(agent, &["health", "service", service.as_str()], &what)
             .query("stale", "")
             .query("passing", "1")
             .query("filter", &format!("Service.ID == \"{id}\""));
-        let answer = self.http.send(&self.http.listing, request).await;
-        let answer = attempt.answered(answer.and_then(|answer| self.http.success(answer)))?;
+        let answer = self.http.send(&self.http.listing, request).await?;
+        let answer = self.http.success(answer)?;
         let mut found = Vec::new();
-        each_of(&answer, |raw| {
+        each_of(&answer.body, |raw| {
             found.extend(Entry::read(raw).and_then(|entry| entry.stored()));
         })
         .map_err(|error| answer.nonsense(error))?;
@@ -166,8 +111,8 @@ impl Catalogue {
     /// The names of all services that have a passing node.
     pub(crate) async fn services(&self) -> Result<Vec<String>> {
         let what = "list the services";
-        let answer = self.read(what, &["catalog", "services"], ALL).await?;
-        let services: BTreeMap<String, serde::de::IgnoredAny> = parse(&answer)?;
+        let answer = self.get(what, &["catalog", "services"], ALL).await?;
+        let services: BTreeMap<String, IgnoredAny> = parse(&answer)?;
         if services.is_empty() {
             self.check_right(CONSUL, &answer).await?;
         }
@@ -199,7 +144,7 @@ impl Catalogue {
         let (mut services, mut agents) = (BTreeSet::new(), BTreeSet::new());
         for state in ["critical", "warning"] {
             let what = format!("list what is {state}");
-            let answer = self.read(&what, &["health", "state", state], ALL).await?;
+            let answer = self.get(&what, &["health", "state", state], ALL).await?;
             for check in parse::<Vec<FailingCheck>>(&answer)? {
                 if check.service.is_empty() {
                     agents.insert(check.agent);
@@ -210,7 +155,7 @@ impl Catalogue {
         }
         for agent in agents {
             let what = format!("list the services of the agent `{agent}`");
-            let answer = self.read(&what, &["catalog", "node", &agent], ALL).await?;
+            let answer = self.get(&what, &["catalog", "node", &agent], ALL).await?;
             let at_agent = parse::<Option<AtAgent>>(&answer)?.unwrap_or_default();
             services.extend(at_agent.services.into_values().map(Stored::into_service));
         }
@@ -239,8 +184,8 @@ impl Catalogue {
             self.http.success(told)?;
         }
         let what = "look whether agents may be read";
-        let agents = self.read(what, &["catalog", "nodes"], ALL).await?;
-        if !parse::<Vec<serde::de::IgnoredAny>>(&agents)?.is_empty() {
+        let agents = self.get(what, &["catalog", "nodes"], ALL).await?;
+        if !parse::<Vec<IgnoredAny>>(&agents)?.is_empty() {
             return Ok(());
         }
         if agents.header(KNOWN_LEADER) == Some("true") {
@@ -253,7 +198,7 @@ impl Catalogue {
     }
 
     /// One request that waits for no change and has to succeed.
-    async fn read(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
+    async fn get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
         let attempt = self.agents.attempt();
         let request = self.request(attempt.agent(), segments, query, what);
         let answer = self.http.send(&self.http.listing, request).await;
@@ -285,66 +230,49 @@ impl Catalogue {
     }
 }
 
-/// What is asked of every list: any server may answer, also one that knows no leader at the moment.
-const ALL: &[(&str, &str)] = &[("stale", "")];
-/// What is asked of a list of nodes: those alone that pass.
-const PASSING: &[(&str, &str)] = &[("stale", ""), ("passing", "1")];
+/// Only what passes its checks is listed, and any server may say so.
+impl Source for Catalogue {
+    type Change = Answer;
 
-impl Decoder {
-    fn decode(
-        &mut self,
-        answer: &Answer,
-        service: &ServiceName,
-        skipped: &SkippedRecords,
-    ) -> Result<Snapshot, serde_json::Error> {
-        let mut present = HashMap::with_capacity(self.last.len());
-        let mut number = 0_usize;
-        let mut nodes = Vec::with_capacity(self.last.len());
-        each_of(answer, |raw| {
-            number += 1;
-            let entry = match Entry::read(raw) {
-                Ok(entry) => entry,
-                Err(error) => return skipped.skip(&format!("{service} #{number}"), &error),
-            };
-            let hash = self.hasher.hash_one((&entry.node, entry.service.get()));
-            let decoded = self
-                .last
-                .get(&hash)
-                .cloned()
-                .or_else(|| decode(&entry, service, skipped));
-            if let Some(decoded) = decoded {
-                nodes.push(decoded.clone());
-                present.insert(hash, decoded);
-            }
-        })?;
-        self.last = present;
-        // A node that moved to another agent may stand at the old one, too: what was written last counts.
-        nodes.sort_by_key(|decoded| decoded.modify_index);
-        Ok(Snapshot::new(nodes.into_iter().map(|decoded| decoded.node)))
+    async fn list(&self, service: &ServiceName, decoder: &mut Decoder) -> Result<Listing> {
+        let what = format!("list the nodes of `{service}`");
+        let answer = self
+            .get(&what, &["health", "service", service.as_str()], PASSING)
+            .await?;
+        self.read(service, &answer, decoder).await
     }
-}
 
-/// The node of an entry, if it is one of `service`.
-fn decode(entry: &Entry<'_>, service: &ServiceName, skipped: &SkippedRecords) -> Option<Decoded> {
-    let stored = match entry.stored() {
-        Ok(stored) => stored,
-        Err(error) => {
-            skipped.skip(service.as_str(), &error);
-            return None;
-        }
-    };
-    if !stored.is_of(service) {
-        return None;
+    async fn change(&self, service: &ServiceName, index: u64) -> Result<Option<Answer>> {
+        let Some(_room) = self.http.room_to_follow() else {
+            return Ok(None);
+        };
+        let what = format!("follow `{service}`");
+        let attempt = self.agents.attempt();
+        let request = self
+            .request(
+                attempt.agent(),
+                &["health", "service", service.as_str()],
+                PASSING,
+                &what,
+            )
+            .query("index", &index.to_string())
+            .query("wait", &format!("{}s", WAIT.as_secs()))
+            .wait(WAIT + WAIT / WAIT_SPREAD);
+        let answer = self.http.send_now(&self.http.following, request).await;
+        attempt
+            .answered(answer.and_then(|answer| self.http.success(answer)))
+            .map(Some)
     }
-    match stored.node(&entry.node) {
-        Ok(node) => Some(Decoded {
-            node: Arc::new(node),
-            modify_index: stored.modify_index,
-        }),
-        Err(error) => {
-            skipped.skip(&format!("{service}/{}", stored.id()), &error);
-            None
+
+    async fn read(&self, service: &ServiceName, answer: &Answer, decoder: &mut Decoder) -> Result<Listing> {
+        let index = index_of(answer)?;
+        let snapshot = decoder
+            .decode(&answer.body, service, &self.skipped)
+            .map_err(|error| answer.nonsense(error))?;
+        if snapshot.is_empty() {
+            self.check_right(service.as_str(), answer).await?;
         }
+        Ok(Listing { snapshot, index })
     }
 }
 
@@ -353,32 +281,6 @@ fn index_of(answer: &Answer) -> Result<u64> {
     let index = answer.header(INDEX).and_then(|index| index.parse::<u64>().ok());
     let index = index.ok_or_else(|| answer.nonsense(format!("the answer has no number in {INDEX}")))?;
     Ok(index.max(1))
-}
-
-/// Hands out the records of a list one by one, so that one that is bad spoils no other.
-fn each_of(answer: &Answer, each: impl FnMut(&RawValue)) -> Result<(), serde_json::Error> {
-    struct Each<F>(F);
-    impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Each<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of records")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut records: A) -> Result<(), A::Error> {
-            while let Some(record) = records.next_element::<&'de RawValue>()? {
-                (self.0)(record);
-            }
-            Ok(())
-        }
-
-        fn visit_unit<E>(self) -> Result<(), E> {
-            Ok(())
-        }
-    }
-    // Bytes that are no text spoil the record that they stand in, and no other.
-    let text = String::from_utf8_lossy(&answer.body);
-    serde_json::Deserializer::from_str(&text).deserialize_any(Each(each))
 }
 
 fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T> {

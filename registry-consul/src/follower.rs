@@ -1,12 +1,12 @@
 //! Follows one service: waits for changes, and lists everything now and then, as changes alone cannot be relied on.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use micro_registry::{Result, ServiceName, Snapshot, WatchSender};
 use tokio::time::{self, Instant};
 use tracing::debug;
 
-use crate::catalogue::{Catalogue, Decoder, Listing};
+use crate::{catalogue::Listing, decoder::Decoder};
 
 /// How often everything is listed, give or take a fifth: a server that lost its state wakes nobody who waits for a
 /// number that is ahead of its own.
@@ -20,23 +20,51 @@ const REST_MAX: Duration = Duration::from_secs(5);
 /// An answer without news that comes sooner is an agent that does not wait.
 const WAITED_MIN: Duration = Duration::from_secs(1);
 
+/// What can be listed, and waited for.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// An answer that was waited for, not read yet.
+    type Change: Send;
+
+    /// All nodes, without waiting.
+    fn list(
+        &self,
+        service: &ServiceName,
+        decoder: &mut Decoder,
+    ) -> impl Future<Output = Result<Listing>> + Send;
+
+    /// Waits until something changed since `index`, or some time went by; `None` when no connection can be spared.
+    fn change(
+        &self,
+        service: &ServiceName,
+        index: u64,
+    ) -> impl Future<Output = Result<Option<Self::Change>>> + Send;
+
+    /// What `change` lists.
+    fn read(
+        &self,
+        service: &ServiceName,
+        change: &Self::Change,
+        decoder: &mut Decoder,
+    ) -> impl Future<Output = Result<Listing>> + Send;
+}
+
 /// Follows one service for one watcher.
 #[derive(Debug)]
-pub(crate) struct Follower {
-    catalogue: Arc<Catalogue>,
+pub(crate) struct Follower<S> {
+    source: Arc<S>,
     service: ServiceName,
     decoder: Decoder,
     resync: Instant,
     rest: Duration,
 }
 
-impl Follower {
-    pub(crate) fn new(catalogue: Arc<Catalogue>, service: ServiceName) -> Self {
+impl<S: Source> Follower<S> {
+    pub(crate) fn new(source: Arc<S>, service: ServiceName) -> Self {
         Self {
-            catalogue,
+            source,
             service,
             decoder: Decoder::default(),
-            resync: Instant::now() + spread(RESYNC_INTERVAL),
+            resync: Instant::now(),
             rest: REST_MIN,
         }
     }
@@ -54,24 +82,18 @@ impl Follower {
     /// The state after `last`, or the same when the agent says that there was no change.
     async fn next(&mut self, last: &Listing) -> Result<Listing> {
         let begun = Instant::now();
-        let (catalogue, service) = (Arc::clone(&self.catalogue), self.service.clone());
-        let mut change = pin!(catalogue.change(&service, last.index));
+        let (source, service) = (Arc::clone(&self.source), self.service.clone());
+        let mut change = pin!(source.change(&service, last.index));
         loop {
             tokio::select! {
                 change = &mut change => return match change {
-                    Ok(Some(answer)) => {
-                        let waited = begun.elapsed();
-                        let read = Instant::now();
-                        let listing = catalogue.listing(&service, &answer, &mut self.decoder).await?;
-                        self.rest_after(&listing, &last.snapshot, waited, read.elapsed());
-                        // The number of a server with another state says nothing about that state.
-                        if listing.index < last.index { self.list().await } else { Ok(listing) }
-                    }
+                    Ok(Some(change)) => self.take(change, last, begun.elapsed()).await,
                     Ok(None) => {
                         time::sleep(spread(POLL_INTERVAL)).await;
                         self.list().await
                     }
                     Err(error) => {
+                        // If nothing at all can be had, that is said; else this is done without.
                         let listing = self.list().await?;
                         debug!(%service, %error, "cannot wait for changes; lists instead");
                         self.rest = spread(POLL_INTERVAL);
@@ -88,9 +110,23 @@ impl Follower {
         }
     }
 
+    async fn take(&mut self, change: S::Change, last: &Listing, waited: Duration) -> Result<Listing> {
+        let begun = Instant::now();
+        let listing = self
+            .source
+            .read(&self.service, &change, &mut self.decoder)
+            .await?;
+        self.rest_after(&listing, &last.snapshot, waited, begun.elapsed());
+        if listing.index < last.index {
+            // The number of a server that lost its state says nothing about the one that was waited for.
+            return self.list().await;
+        }
+        Ok(listing)
+    }
+
     async fn list(&mut self) -> Result<Listing> {
         self.resync = Instant::now() + spread(RESYNC_INTERVAL);
-        self.catalogue.list(&self.service, &mut self.decoder).await
+        self.source.list(&self.service, &mut self.decoder).await
     }
 
     /// Rests as long as reading took, so that changes without end take half of a core at most.
@@ -107,3 +143,6 @@ impl Follower {
 fn spread(interval: Duration) -> Duration {
     interval.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,3 +292,6 @@ async fn whole(
     }
     Ok((response, body.freeze()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod announcer;
 mod builder;
 mod catalogue;
 mod check;
+mod decoder;
 mod follower;
 mod http;
 mod record;
@@ -23,8 +24,9 @@ use micro_registry::{Node, Registry, Result, ServiceName, Snapshot, Watcher};
 use crate::{
     agent::Agent,
     announcer::Announcer,
-    catalogue::{Catalogue, Decoder},
-    follower::Follower,
+    catalogue::Catalogue,
+    decoder::Decoder,
+    follower::{Follower, Source as _},
 };
 pub use crate::{builder::Builder, check::Check};
 

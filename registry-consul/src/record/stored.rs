@@ -152,6 +152,11 @@ impl Stored {
         format!("{}:{}", self.address, self.port)
     }
 
+    /// Whether it can be called at `address`.
+    pub(crate) fn is_at(&self, address: &Address) -> bool {
+        Address::new(&self.address, self.port).is_ok_and(|own| own == *address)
+    }
+
     fn meta_value(&self, key: &str) -> Option<&str> {
         self.meta.as_ref()?.get(key).map(String::as_str)
     }
