@@ -9,6 +9,8 @@ mod proto {
     micro::include_proto!("{{crate_name}}");
 }
 
+use std::io::{self, IsTerminal as _};
+
 use micro::{Service, ServiceBuilder};
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +20,10 @@ use proto::say_server::SayServer;
 #[tokio::main]
 async fn main() -> micro::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stdout().is_terminal())
+        .init();
     service().build()?.run().await
 }
 
