@@ -260,7 +260,11 @@ impl Call {
                     return Attempt::Failed(unsent::status(&error, peer));
                 }
                 self.refusal = Some(format!("{peer}: {}", chain(&error)));
-                if !unsent::is_refused_stream(&error) {
+                if unsent::is_refused_stream(&error) {
+                    // The node has no room, so its other connections are not asked either.
+                    self.tried
+                        .extend(place.endpoint.connections.iter().map(|connection| connection.id));
+                } else {
                     place.close_connection();
                 }
                 Attempt::Unsent(body)

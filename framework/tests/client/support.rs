@@ -58,6 +58,7 @@ pub(crate) struct FakeNode {
 #[derive(Default)]
 struct Shared {
     executions: AtomicUsize,
+    refusals: AtomicUsize,
     connections: AtomicUsize,
     headers: Mutex<Vec<HeaderMap>>,
     streams_max: AtomicUsize,
@@ -91,6 +92,11 @@ impl FakeNode {
     /// How many requests reached a handler.
     pub(crate) fn executions(&self) -> usize {
         self.shared.executions.load(Ordering::SeqCst)
+    }
+
+    /// How many streams were refused.
+    pub(crate) fn refusals(&self) -> usize {
+        self.shared.refusals.load(Ordering::SeqCst)
     }
 
     /// How many connections were accepted.
@@ -153,6 +159,7 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
         let behaviour = *told.borrow();
         let (head, mut body) = request.into_parts();
         if behaviour == Behaviour::RefuseStream {
+            shared.refusals.fetch_add(1, Ordering::SeqCst);
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }

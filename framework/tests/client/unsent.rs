@@ -53,6 +53,26 @@ async fn a_refused_stream_goes_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_node_that_refuses_a_stream_is_asked_once_however_many_connections_it_has() {
+    let fake = FakeNode::with_streams("a", Behaviour::Hang, 1).await;
+    let (_client, channel) = client(registry_of([&fake]).await);
+    let mut hanging = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let channel = channel.clone();
+        hanging.spawn(async move { hello(&channel).await });
+    }
+    eventually("three calls fill three connections", async || {
+        fake.executions() == 3
+    })
+    .await;
+    fake.tell(Behaviour::RefuseStream);
+    hanging.shutdown().await;
+    let status = hello(&channel).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(fake.refusals(), 1);
+}
+
+#[tokio::test]
 async fn a_server_of_another_service_is_dropped() {
     let (nodes, _client, channel) = good_and(Behaviour::WrongService).await;
     let (answers, failures) = load(&channel, 200, 8).await;
