@@ -1,0 +1,391 @@
+//! The one connection of a handle: to one server at a time, logged in, and to the next when that one fails.
+
+mod dial;
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use etcd_client::{Client, Error as EtcdError};
+use micro_registry::{Error, ErrorKind, Result};
+use tokio::{
+    sync::Semaphore,
+    time::{self, Instant},
+};
+
+use crate::{
+    credentials::Credentials,
+    error::{self, error},
+    server::{Server, Servers},
+    tls::Files,
+};
+
+/// How long a call may take, connecting and logging in included. Without quorum a server holds an answer for 7 s.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// A call that is cut off after it waited so long counts as a failure of the server.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long after a login the next one has to wait.
+const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Connects in the first call; everybody shares what it connected.
+pub(crate) struct Connection {
+    servers: Servers,
+    files: Files,
+    credentials: Option<Credentials>,
+    state: Mutex<State>,
+    /// Lets one connect or log in at a time.
+    turn: Semaphore,
+}
+
+/// A client of one server, logged in.
+#[derive(Clone)]
+pub(crate) struct Session {
+    client: Client,
+    /// Tells sessions apart.
+    number: u64,
+    /// The place of the server.
+    at: usize,
+    /// How many logins there were before the call that holds this.
+    logins: u64,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<Session>,
+    sessions: u64,
+    logins: u64,
+    login: Option<Instant>,
+    failure: Option<Failure>,
+}
+
+/// Why connecting failed last, for those who waited for it.
+struct Failure {
+    at: Instant,
+    kind: ErrorKind,
+    reason: String,
+}
+
+/// A call on its way: if it is cut off too late, the server has failed.
+struct Attempt<'a> {
+    connection: &'a Connection,
+    session: &'a Session,
+    started: Instant,
+    is_answered: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(servers: Servers, files: Files, credentials: Option<Credentials>) -> Self {
+        Self {
+            servers,
+            files,
+            credentials,
+            state: Mutex::default(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Makes a call, after connecting and logging in if need be; `what` is being done by it.
+    ///
+    /// The call is made again on a new connection if the one that stood turns out to be dead, and with a new token if
+    /// the old one is refused. A server that cannot do its work is left: the next call speaks to the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when there is no answer in time, and what etcd's own error means.
+    pub(crate) async fn call<T, F, Fut>(&self, what: &str, call: F) -> Result<T>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, EtcdError>>,
+    {
+        self.call_otherwise(what, call, |_| None).await
+    }
+
+    /// As [`call`](Self::call), where `otherwise` makes an answer of errors that are one.
+    pub(crate) async fn call_otherwise<T, F, Fut>(
+        &self,
+        what: &str,
+        call: F,
+        otherwise: impl Fn(&EtcdError) -> Option<T>,
+    ) -> Result<T>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, EtcdError>>,
+    {
+        let answer = time::timeout(TIMEOUT, self.call_now(what, call, otherwise)).await;
+        answer.unwrap_or_else(|_| {
+            let message = format!("{what} in etcd");
+            let late = format!("no answer within {TIMEOUT:?}");
+            Err(Error::new(ErrorKind::Unavailable, message).with_source(late))
+        })
+    }
+
+    /// A client for what outlives a call; [`failed`](Self::failed) is told of its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when no server can be reached, [`ErrorKind::Unauthenticated`] when the login is
+    /// refused.
+    pub(crate) async fn session(&self, what: &str) -> Result<Session> {
+        if let Some(session) = self.present() {
+            return Ok(session);
+        }
+        let entered = Instant::now();
+        let _turn = self.turn.acquire().await.expect("nobody closes it");
+        if let Some(session) = self.present() {
+            return Ok(session);
+        }
+        let what = format!("{what} in etcd");
+        if let Some(error) = self.recent_failure(entered, &what) {
+            return Err(error);
+        }
+        self.connect(&what).await
+    }
+
+    /// Notes that `error` came of `session`, and says so: a server that cannot do its work is left.
+    pub(crate) fn failed(&self, session: &Session, what: &str, error: EtcdError) -> Error {
+        if error::kind(&error) == ErrorKind::Unavailable {
+            self.leave(session);
+        }
+        let server = self.servers.get(session.at);
+        self::error(format!("{what} in etcd at {server}"), error)
+    }
+
+    async fn call_now<T, F, Fut>(
+        &self,
+        what: &str,
+        call: F,
+        otherwise: impl Fn(&EtcdError) -> Option<T>,
+    ) -> Result<T>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, EtcdError>>,
+    {
+        let mut is_new = self.present().is_none();
+        let mut is_logged_in_anew = false;
+        loop {
+            let session = self.session(what).await?;
+            let attempt = Attempt::new(self, &session);
+            let error = match attempt.answered(call(session.client()).await) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if let Some(answer) = otherwise(&error) {
+                return Ok(answer);
+            }
+            if error::is_token_refused(&error) && self.credentials.is_some() && !is_logged_in_anew {
+                is_logged_in_anew = true;
+                self.log_in_again(&session, what).await?;
+                continue;
+            }
+            let is_stale = !is_new && error::is_of_transport(&error);
+            let failure = self.failed(&session, what, error);
+            if !is_stale {
+                return Err(failure);
+            }
+            is_new = true;
+        }
+    }
+
+    /// Tries one server after the other, the one that is spoken to first.
+    async fn connect(&self, what: &str) -> Result<Session> {
+        let mut reasons = Vec::new();
+        for _ in 0..self.servers.len() {
+            let at = self.servers.current();
+            let server = self.servers.get(at);
+            match self.connect_to(server).await {
+                Ok(client) => return Ok(self.begin(client, at)),
+                Err((ErrorKind::Unavailable, reason)) => {
+                    self.servers.leave(at);
+                    reasons.push(format!("{server}: {reason}"));
+                }
+                Err((kind, reason)) => {
+                    return Err(self.fail(kind, format!("{server}: {reason}"), what));
+                }
+            }
+        }
+        Err(self.fail(ErrorKind::Unavailable, reasons.join("; "), what))
+    }
+
+    async fn connect_to(&self, server: &Server) -> Result<Client, (ErrorKind, String)> {
+        let away = |error: &dyn std::error::Error| (ErrorKind::Unavailable, chain(error));
+        let channel = dial::dial(server, &self.files)
+            .await
+            .map_err(|error| away(&*error))?;
+        let client = Client::from_channel(channel, None)
+            .await
+            .map_err(|error| away(&error))?;
+        self.log_in(&client).await?;
+        Ok(client)
+    }
+
+    /// Gives `client` a token, if we have a password and etcd asks for one.
+    async fn log_in(&self, client: &Client) -> Result<(), (ErrorKind, String)> {
+        let Some(credentials) = &self.credentials else {
+            return Ok(());
+        };
+        let password = credentials.password().await;
+        let password = password.map_err(|error| (error.kind(), chain(&error)))?;
+        self.state().login = Some(Instant::now());
+        let user = credentials.user.clone();
+        let done = match client.clone().update_user(Some((user, password))).await {
+            Err(error) if !error::is_login_unknown(&error) => {
+                let shown = self::error("log in", error);
+                Err((shown.kind(), chain(&shown)))
+            }
+            _ => Ok(()),
+        };
+        self.state().logins += 1;
+        done
+    }
+
+    /// Gives the client of `session` a new token, unless somebody else has done so since the call began.
+    async fn log_in_again(&self, session: &Session, what: &str) -> Result<()> {
+        let entered = Instant::now();
+        let _turn = self.turn.acquire().await.expect("nobody closes it");
+        let what = format!("{what} in etcd");
+        let (logins, login) = {
+            let state = self.state();
+            (state.logins, state.login)
+        };
+        if let Some(error) = self.recent_failure(entered, &what) {
+            return Err(error);
+        }
+        if logins != session.logins {
+            return Ok(());
+        }
+        if let Some(login) = login {
+            time::sleep_until(login + LOGIN_INTERVAL).await;
+        }
+        let done = self.log_in(&session.client).await;
+        done.map_err(|(kind, reason)| self.fail(kind, reason, &what))
+    }
+
+    fn begin(&self, client: Client, at: usize) -> Session {
+        let mut state = self.state();
+        state.sessions += 1;
+        state.failure = None;
+        let session = Session {
+            client,
+            number: state.sessions,
+            at,
+            logins: state.logins,
+        };
+        state.session = Some(session.clone());
+        session
+    }
+
+    fn fail(&self, kind: ErrorKind, reason: String, what: &str) -> Error {
+        let error = Error::new(kind, what).with_source(reason.clone());
+        self.state().failure = Some(Failure {
+            at: Instant::now(),
+            kind,
+            reason,
+        });
+        error
+    }
+
+    /// The failure of an attempt that was being made since `entered`, or of a login that has just been refused.
+    fn recent_failure(&self, entered: Instant, what: &str) -> Option<Error> {
+        let state = self.state();
+        let failure = state.failure.as_ref()?;
+        let is_refused = failure.kind != ErrorKind::Unavailable;
+        let is_recent = failure.at >= entered || is_refused && failure.at.elapsed() < LOGIN_INTERVAL;
+        is_recent.then(|| Error::new(failure.kind, what).with_source(failure.reason.clone()))
+    }
+
+    fn present(&self) -> Option<Session> {
+        let state = self.state();
+        let session = state.session.clone()?;
+        Some(Session {
+            logins: state.logins,
+            ..session
+        })
+    }
+
+    fn leave(&self, session: &Session) {
+        let mut state = self.state();
+        if state
+            .session
+            .as_ref()
+            .is_some_and(|present| present.number == session.number)
+        {
+            state.session = None;
+            self.servers.leave(session.at);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the state is locked")
+    }
+}
+
+impl Session {
+    /// A client that shares this session's connection and token.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Tells sessions apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn new(connection: &'a Connection, session: &'a Session) -> Self {
+        Self {
+            connection,
+            session,
+            started: Instant::now(),
+            is_answered: false,
+        }
+    }
+
+    fn answered<T>(mut self, answer: T) -> T {
+        self.is_answered = true;
+        answer
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered && self.started.elapsed() >= PATIENCE {
+            self.connection.leave(self.session);
+        }
+    }
+}
+
+/// The servers and whence the password, and no secret.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("servers", &self.servers)
+            .field("files", &self.files)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("number", &self.number)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `error` says, and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
