@@ -7,18 +7,20 @@ use std::{
     sync::Arc,
 };
 
-use micro_registry::{Node, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Node, Result, ServiceName, SkippedRecords, Snapshot};
 use serde::{
     Deserializer as _,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use crate::record::Entry;
+use crate::record::{Entry, Identity};
 
-/// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are.
+/// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are, and one that
+/// goes bad is what it was last.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
+    /// By the hash of all that a record says.
     last: HashMap<u64, Decoded>,
     hasher: RandomState,
 }
@@ -28,6 +30,10 @@ pub(crate) struct Decoder {
 struct Decoded {
     node: Arc<Node>,
     modify_index: u64,
+    /// The hash of the agent and the id, by which Consul knows the record.
+    key: u64,
+    /// The hash of what says that two records without an id of ours are one node at two agents.
+    place: Option<u64>,
 }
 
 impl Decoder {
@@ -41,60 +47,108 @@ impl Decoder {
         body: &[u8],
         service: &ServiceName,
         skipped: &SkippedRecords,
-    ) -> Result<Snapshot, serde_json::Error> {
+    ) -> serde_json::Result<Snapshot> {
         let mut present = HashMap::with_capacity(self.last.len());
         let mut number = 0_usize;
         let mut nodes = Vec::with_capacity(self.last.len());
+        let mut bad = Vec::new();
         each_of(body, |raw| {
             number += 1;
-            let entry = match Entry::read(raw) {
-                Ok(entry) => entry,
-                Err(error) => return skipped.skip(&format!("{service} #{number}"), &error),
-            };
-            let hash = self.hasher.hash_one((&entry.node, entry.service.get()));
-            let decoded = self
-                .last
-                .get(&hash)
-                .cloned()
-                .or_else(|| decode(&entry, service, skipped));
-            if let Some(decoded) = decoded {
-                nodes.push(decoded.clone());
-                present.insert(hash, decoded);
+            let hash = self.hasher.hash_one(raw.get());
+            if let Some(known) = self.last.get(&hash) {
+                nodes.push(known.clone());
+                present.insert(hash, known.clone());
+                return;
+            }
+            match self.read(raw, service) {
+                Ok(Some(decoded)) => {
+                    nodes.push(decoded.clone());
+                    present.insert(hash, decoded);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let identity = Identity::of(raw);
+                    skipped.skip(&shown(service, &identity, number), &error);
+                    bad.push((hash, self.key(identity.agent(), identity.id())));
+                }
             }
         })?;
+        for (hash, decoded) in self.last_good(&bad) {
+            nodes.push(decoded.clone());
+            present.insert(hash, decoded);
+        }
         self.last = present;
-        // A node that moved to another agent may stand at the old one, too: what was written last counts.
-        nodes.sort_by_key(|decoded| decoded.modify_index);
-        Ok(Snapshot::new(nodes.into_iter().map(|decoded| decoded.node)))
+        Ok(snapshot(nodes))
+    }
+
+    /// The node of a record, if it is one of `service`.
+    fn read(&self, raw: &RawValue, service: &ServiceName) -> Result<Option<Decoded>> {
+        let entry = Entry::read(raw)?;
+        let stored = entry.stored()?;
+        if !stored.is_of(service) {
+            return Ok(None);
+        }
+        let node = stored.node(&entry.node)?;
+        let is_called_by_agent = node.id() == stored.id_at(&entry.node);
+        let place = is_called_by_agent.then(|| {
+            let at = (stored.id(), node.address().to_string(), node.boot());
+            self.hasher.hash_one(at)
+        });
+        Ok(Some(Decoded {
+            node: Arc::new(node),
+            modify_index: stored.modify_index,
+            key: self.key(entry.node.agent(), stored.id()),
+            place,
+        }))
+    }
+
+    /// What the records with these hashes and keys were in the last list.
+    fn last_good(&self, bad: &[(u64, u64)]) -> Vec<(u64, Decoded)> {
+        if bad.is_empty() {
+            return Vec::new();
+        }
+        let last: HashMap<_, _> = self.last.values().map(|decoded| (decoded.key, decoded)).collect();
+        bad.iter()
+            .filter_map(|(hash, key)| Some((*hash, (*last.get(key)?).clone())))
+            .collect()
+    }
+
+    fn key(&self, agent: &str, id: &str) -> u64 {
+        self.hasher.hash_one((agent, id))
     }
 }
 
-/// The node of an entry, if it is one of `service`.
-fn decode(entry: &Entry<'_>, service: &ServiceName, skipped: &SkippedRecords) -> Option<Decoded> {
-    let stored = match entry.stored() {
-        Ok(stored) => stored,
-        Err(error) => {
-            skipped.skip(service.as_str(), &error);
-            return None;
+/// By what an operator finds a record.
+fn shown(service: &ServiceName, identity: &Identity, number: usize) -> String {
+    match identity.id() {
+        "" => format!("{service} #{number}"),
+        id => format!("{service}/{id}"),
+    }
+}
+
+/// All of `decoded`, each node once, though it may stand at several agents.
+fn snapshot(mut decoded: Vec<Decoded>) -> Snapshot {
+    // A node that moved to another agent may stand at the old one, too: what was written last counts.
+    decoded.sort_by_key(|decoded| decoded.modify_index);
+    // The id of what has none of ours is made of the agent's name: the first agent's, so that it stays the same.
+    let mut first: HashMap<u64, Arc<Node>> = HashMap::new();
+    for Decoded { node, place, .. } in &decoded {
+        let Some(place) = place else { continue };
+        let first = first.entry(*place).or_insert_with(|| Arc::clone(node));
+        if node.id() < first.id() {
+            *first = Arc::clone(node);
         }
+    }
+    let is_first = |decoded: &Decoded| {
+        decoded
+            .place
+            .is_none_or(|place| first[&place].id() == decoded.node.id())
     };
-    if !stored.is_of(service) {
-        return None;
-    }
-    match stored.node(&entry.node) {
-        Ok(node) => Some(Decoded {
-            node: Arc::new(node),
-            modify_index: stored.modify_index,
-        }),
-        Err(error) => {
-            skipped.skip(&format!("{service}/{}", stored.id()), &error);
-            None
-        }
-    }
+    Snapshot::new(decoded.into_iter().filter(is_first).map(|decoded| decoded.node))
 }
 
 /// Hands out the records of a list one by one, so that one that is bad spoils no other.
-pub(crate) fn each_of(body: &[u8], each: impl FnMut(&RawValue)) -> Result<(), serde_json::Error> {
+pub(crate) fn each_of(body: &[u8], each: impl FnMut(&RawValue)) -> serde_json::Result<()> {
     struct Each<F>(F);
     impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Each<F> {
         type Value = ();
@@ -201,6 +255,57 @@ mod tests {
         assert_eq!(after.get("b").unwrap().address().port(), 81);
         assert_eq!(decode(&[]).len(), 0);
         assert!(decoder.last.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_goes_bad_is_what_it_was_last_until_it_goes() {
+        let mut decoder = Decoder::default();
+        let mut decode = |list: &[Value]| {
+            let snapshot = decode_with(&mut decoder, Value::from(list).to_string().as_bytes());
+            let shown = snapshot
+                .nodes()
+                .iter()
+                .map(|node| format!("{} {}", node.id(), node.address().port()));
+            shown.collect::<Vec<_>>()
+        };
+        let (a, b) = (entry("host-1", "a", 80, 1), entry("host-1", "b", 81, 1));
+        assert_eq!(decode(&[a.clone(), b.clone()]), ["a 80", "b 81"]);
+        let mut of_wrong_type = entry("host-1", "b", 0, 4);
+        of_wrong_type["Service"]["Tags"] = json!(7);
+        for bad in [
+            entry("host-1", "b", 0, 2),
+            entry("host-1", "b", 70_000, 3),
+            of_wrong_type,
+        ] {
+            assert_eq!(decode(&[a.clone(), bad.clone()]), ["a 80", "b 81"]);
+            assert_eq!(decode(&[bad, a.clone()]), ["a 80", "b 81"]);
+        }
+        // The like at another agent is another record, of which nothing is known.
+        assert_eq!(decode(&[a.clone(), entry("host-2", "b", 0, 5)]), ["a 80"]);
+        assert_eq!(
+            decode(&[a.clone(), entry("host-1", "b", 82, 6)]),
+            ["a 80", "b 82"]
+        );
+        assert_eq!(decode(std::slice::from_ref(&a)), ["a 80"]);
+        assert_eq!(decode(&[a, entry("host-1", "b", 0, 7)]), ["a 80"]);
+    }
+
+    #[test]
+    fn a_foreign_service_that_stands_at_two_agents_is_one_node() {
+        let foreign = |agent: &str, address: &str, index: u64| {
+            let mut entry = entry(agent, "web", 80, index);
+            entry["Service"]["Meta"] = json!({});
+            entry["Service"]["Address"] = json!(address);
+            entry["Node"]["Address"] = json!(format!("10.0.0.{index}"));
+            entry
+        };
+        let same = [foreign("host-2", "10.0.9.9", 1), foreign("host-1", "10.0.9.9", 2)];
+        assert_eq!(decoded(&same), ["web@host-1 80"]);
+        assert_eq!(decoded(&[same[1].clone(), same[0].clone()]), ["web@host-1 80"]);
+        assert_eq!(decoded(&same[..1]), ["web@host-2 80"]);
+        // Each at its agent's own address.
+        let like = [foreign("host-2", "", 1), foreign("host-1", "", 2)];
+        assert_eq!(decoded(&like), ["web@host-1 80", "web@host-2 80"]);
     }
 
     #[test]

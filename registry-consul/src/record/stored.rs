@@ -36,6 +36,23 @@ pub(crate) struct Place {
     address: String,
 }
 
+/// As much of a record as says which it is; the rest may be whatever it likes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Identity {
+    node: IdentityOf,
+    service: IdentityOf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct IdentityOf {
+    #[serde(rename = "Node")]
+    agent: String,
+    #[serde(rename = "ID")]
+    id: String,
+}
+
 /// A service of an agent's.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -49,6 +66,8 @@ pub(crate) struct Stored {
     meta: Option<BTreeMap<String, String>>,
     /// Grows with every change of the record; an agent does not tell it.
     pub(crate) modify_index: u64,
+    /// Grows with every record that is new; an agent does not tell it.
+    pub(crate) create_index: u64,
 }
 
 /// What the tags of a record say.
@@ -85,6 +104,30 @@ impl<'a> Entry<'a> {
     }
 }
 
+impl Identity {
+    /// Which `raw` is, as far as it says so.
+    pub(crate) fn of(raw: &RawValue) -> Self {
+        serde_json::from_str(raw.get()).unwrap_or_default()
+    }
+
+    /// The agent that has the record.
+    pub(crate) fn agent(&self) -> &str {
+        &self.node.agent
+    }
+
+    /// Consul's id of it.
+    pub(crate) fn id(&self) -> &str {
+        &self.service.id
+    }
+}
+
+impl Place {
+    /// The name of the agent.
+    pub(crate) fn agent(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Stored {
     /// The node, if it stands at `place`.
     ///
@@ -103,11 +146,7 @@ impl Stored {
         let (id, version) = match self.meta_value(ID_KEY) {
             Some(id) => (id.to_owned(), facts.version),
             None if facts.are_told => (self.id.clone(), facts.version),
-            // Other tools give one id to the like services of many agents.
-            None => (
-                format!("{}@{}", self.id, place.name),
-                self.meta_value(VERSION_KEY).map(str::to_owned),
-            ),
+            None => (self.id_at(place), self.meta_value(VERSION_KEY).map(str::to_owned)),
         };
         let node = Node::builder(service, id, address).version(version.unwrap_or_default());
         let node = self
@@ -133,6 +172,11 @@ impl Stored {
     /// What an operator finds the record by.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The id of a node whose record names none: other tools give one id to the like services of many agents.
+    pub(crate) fn id_at(&self, place: &Place) -> String {
+        format!("{}@{}", self.id, place.name)
     }
 
     /// Who holds the id: the boot, empty for other programs' records and for what cannot be read.
