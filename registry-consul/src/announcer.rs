@@ -1,17 +1,17 @@
 //! The announcing side: which nodes this handle holds, at which agent, and who else claims their ids.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+mod sent;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use micro_registry::{Error, ErrorKind, Node, Result, ServiceName};
+use micro_registry::{Error, ErrorKind, Node, Result};
 use reqwest::StatusCode;
 use serde::Deserialize;
+use tokio::time;
 use tracing::debug;
 
+use self::sent::Sent;
 use crate::{
     agent::{Agent, Agents, Attempt},
     catalogue::Catalogue,
@@ -26,8 +26,9 @@ const UNKNOWN_CHECK: [&str; 2] = ["does not have associated TTL", "Unknown check
 const UNKNOWN_SERVICE: &str = "Unknown service";
 /// The state of a service none of whose nodes lives.
 const CRITICAL: &str = "critical";
-
-type Key = (ServiceName, String);
+/// How long a renewal that was taken waits to see whether the record is still as it was. An agent that answers slowly is
+/// asked by the next one.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Announces nodes at one agent after another.
 #[derive(Debug)]
@@ -35,18 +36,7 @@ pub(crate) struct Announcer {
     http: Arc<Http>,
     agents: Agents,
     extras: Extras,
-    sent: Mutex<HashMap<Key, Sent>>,
-}
-
-/// What was sent of a node, arrived or not.
-#[derive(Clone, Debug)]
-struct Sent {
-    boot: String,
-    registration: Bytes,
-    /// The agent that it was sent to last; a check belongs to the agent that it was registered at.
-    at: usize,
-    /// Agents that may hold it still.
-    left: BTreeSet<usize>,
+    sent: Sent,
 }
 
 /// A service and its state, as the agent itself knows them.
@@ -71,7 +61,7 @@ impl Announcer {
             http,
             agents,
             extras,
-            sent: Mutex::default(),
+            sent: Sent::default(),
         }
     }
 
@@ -79,11 +69,10 @@ impl Announcer {
     pub(crate) async fn register(&self, node: &Node, ttl: Duration, catalogue: &Catalogue) -> Result<()> {
         let registration = record::registration(node, ttl, &self.extras)?;
         let attempt = self.agents.urgent_attempt();
-        let is_sent = self.sent().get(&key(node)).is_some_and(|sent| {
-            sent.boot == node.boot() && sent.at == attempt.at() && sent.registration == registration
-        });
-        let done = if is_sent {
-            self.renew(node, registration, &attempt).await
+        // An agent that was left may hold it still, and a heartbeat costs less than registering anew.
+        let may_be_held = self.sent.may_be_at(node, &registration, attempt.at());
+        let done = if may_be_held {
+            self.renew(node, registration, &attempt, catalogue).await
         } else {
             self.announce(node, registration, &attempt, catalogue).await
         };
@@ -91,7 +80,7 @@ impl Announcer {
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::Conflict)
         {
-            self.sent().remove(&key(node));
+            self.sent.forget(node);
         }
         attempt.answered(done)
     }
@@ -101,36 +90,67 @@ impl Announcer {
         let attempt = self.agents.urgent_attempt();
         let at = attempt.at();
         let done = self.withdraw(node, attempt.agent()).await;
-        attempt.answered(done)?;
-        let sent = {
-            let mut sent = self.sent();
-            let is_ours = sent.get(&key(node)).is_some_and(|sent| sent.boot == node.boot());
-            if is_ours { sent.remove(&key(node)) } else { None }
-        };
-        let others = sent
-            .into_iter()
-            .flat_map(|sent| sent.left.into_iter().chain([sent.at]));
-        for other in others.filter(|other| *other != at) {
+        let done = attempt.answered(done);
+        for other in self.sent.elsewhere(node, at) {
             // If it cannot be told, its check fails in time.
             if let Err(error) = self.withdraw(node, self.agents.get(other)).await {
                 debug!(id = node.id(), %error, "a node stays behind at an agent that was left");
             }
         }
+        done?;
+        self.sent.forget(node);
         Ok(())
     }
 
     /// Says that a node lives which was sent to this agent. The heartbeat comes first: what follows may come too late.
-    async fn renew(&self, node: &Node, registration: Bytes, attempt: &Attempt<'_>) -> Result<()> {
+    async fn renew(
+        &self,
+        node: &Node,
+        registration: Bytes,
+        attempt: &Attempt<'_>,
+        catalogue: &Catalogue,
+    ) -> Result<()> {
         if self.heartbeat(node, attempt.agent()).await? == Heartbeat::Unknown {
             return self.put(node, registration, attempt).await;
         }
-        match self.held(node, attempt.agent()).await?.service {
+        self.sent.confirm(node, attempt.at());
+        let look = time::timeout(LOOK_TIMEOUT, self.held(node, attempt.agent())).await;
+        let Ok(held) = look else { return Ok(()) };
+        match held?.service {
             None => self.put(node, registration, attempt).await,
             Some(held) if held.boot() != node.boot() => Err(conflict(node, &held)),
-            Some(held) if held.node(&Place::default()).is_ok_and(|held| held == *node) => Ok(()),
+            Some(held) if held.node(&Place::default()).is_ok_and(|held| held == *node) => {
+                self.look_around(node, attempt.agent(), catalogue).await
+            }
             // Somebody changed the record past us.
             Some(_) => self.put(node, registration, attempt).await,
         }
+    }
+
+    /// Gives way when another boot took the id before this one, at another agent and so that neither saw the other.
+    async fn look_around(&self, node: &Node, agent: &Agent, catalogue: &Catalogue) -> Result<()> {
+        if !self.sent.has_to_look(node) {
+            return Ok(());
+        }
+        let id = record::consul_id(node.service(), node.id());
+        let look = catalogue.passing_with_id(agent, node.service(), &id);
+        // What cannot be seen in time, or at all, is looked for by the next renewal.
+        let Ok(Ok(passing)) = time::timeout(LOOK_TIMEOUT, look).await else {
+            return Ok(());
+        };
+        let own = passing.iter().filter(|stored| stored.boot() == node.boot());
+        let Some(since) = own.map(|stored| stored.create_index).min() else {
+            return Ok(());
+        };
+        let earlier = |other: &&Stored| self.is_another(other, node) && other.create_index < since;
+        let Some(holder) = passing.iter().find(earlier) else {
+            self.sent.seen_alone(node);
+            return Ok(());
+        };
+        if let Err(error) = self.withdraw(node, agent).await {
+            debug!(id = node.id(), %error, "a node that gives way to another stays until its ttl has passed");
+        }
+        Err(conflict(node, holder))
     }
 
     /// Registers a node which this agent may not know, unless another boot that lives has its id.
@@ -141,16 +161,17 @@ impl Announcer {
         attempt: &Attempt<'_>,
         catalogue: &Catalogue,
     ) -> Result<()> {
-        let held = self.held(node, attempt.agent()).await?;
+        let id = record::consul_id(node.service(), node.id());
+        // At the same time, as an agent may take seconds for each.
+        let (held, passing) = tokio::try_join!(
+            self.held(node, attempt.agent()),
+            catalogue.passing_with_id(attempt.agent(), node.service(), &id),
+        )?;
         let Some(stored) = held.service else {
-            let id = record::consul_id(node.service(), node.id());
-            let passing = catalogue
-                .passing_with_id(attempt.agent(), node.service(), &id)
-                .await?;
-            if let Some(other) = passing.iter().find(|other| self.is_another(other, node)) {
-                return Err(conflict(node, other));
-            }
-            return self.put(node, registration, attempt).await;
+            return match passing.iter().find(|other| self.is_another(other, node)) {
+                Some(other) => Err(conflict(node, other)),
+                None => self.put(node, registration, attempt).await,
+            };
         };
         if self.is_another(&stored, node) && held.aggregated_status != CRITICAL {
             return Err(conflict(node, &stored));
@@ -171,7 +192,7 @@ impl Announcer {
         let what = doing("register", node);
         let agent = attempt.agent();
         // Noted ahead: if we are cut off, it may have arrived.
-        self.note(node, &registration, attempt.at());
+        self.sent.note(node, &registration, attempt.at());
         let request = Request::put(agent, &["agent", "service", "register"], &what)
             .query("replace-existing-checks", "true")
             .body(registration);
@@ -184,24 +205,6 @@ impl Announcer {
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
         }
-    }
-
-    fn note(&self, node: &Node, registration: &Bytes, at: usize) {
-        let mut sent = self.sent();
-        let before = sent.remove(&key(node));
-        let left = before.map(|before| {
-            let mut left = before.left;
-            left.insert(before.at);
-            left.remove(&at);
-            left
-        });
-        let now = Sent {
-            boot: node.boot().to_owned(),
-            registration: registration.clone(),
-            at,
-            left: left.unwrap_or_default(),
-        };
-        sent.insert(key(node), now);
     }
 
     async fn heartbeat(&self, node: &Node, agent: &Agent) -> Result<Heartbeat> {
@@ -255,14 +258,6 @@ impl Announcer {
         }
         self.http.success(answer).map(drop)
     }
-
-    fn sent(&self) -> MutexGuard<'_, HashMap<Key, Sent>> {
-        self.sent.lock().expect("no panic while what was sent is locked")
-    }
-}
-
-fn key(node: &Node) -> Key {
-    (node.service().clone(), node.id().to_owned())
 }
 
 fn doing(what: &str, node: &Node) -> String {
