@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -12,6 +13,7 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use tokio::time;
 
 use crate::{
     agent::{Agent, Agents},
@@ -33,6 +35,11 @@ const DEFAULT_POLICY: &str = "x-consul-default-acl-policy";
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
 /// Whether there is somebody who knows what is true.
 const KNOWN_LEADER: &str = "x-consul-knownleader";
+/// For how many milliseconds the server that answered has not heard of whoever knows.
+const LAST_CONTACT: &str = "x-consul-lastcontact";
+/// How long a list is waited for before it is asked for a second time, by another connection: the kept one may be dead
+/// without anybody knowing.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// The servers of Consul itself, nobody's service.
 const CONSUL: &str = "consul";
 /// What is asked of every list: any server may answer, also one that knows no leader at the moment.
@@ -49,11 +56,15 @@ pub(crate) struct Catalogue {
     skipped: SkippedRecords,
 }
 
-/// All passing nodes of a service, and Consul's number of this state.
+/// All passing nodes of a service, Consul's number of this state, and how sure it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub(crate) snapshot: Snapshot,
     pub(crate) index: u64,
+    /// Whether the server that answered knows a leader. One that does not may have forgotten what others know.
+    pub(crate) is_led: bool,
+    /// For how long it had not heard of the leader.
+    pub(crate) behind: Duration,
 }
 
 /// A check that does not pass, as far as it tells whom it concerns.
@@ -188,7 +199,7 @@ impl Catalogue {
         if !parse::<Vec<IgnoredAny>>(&agents)?.is_empty() {
             return Ok(());
         }
-        if agents.header(KNOWN_LEADER) == Some("true") {
+        if is_led(&agents) {
             return Err(agents.denied("no agent may be seen"));
         }
         Err(Error::new(
@@ -197,8 +208,27 @@ impl Catalogue {
         ))
     }
 
-    /// One request that waits for no change and has to succeed.
+    /// What [`try_get`](Self::try_get) answers, tried a second time beside the first when that takes long.
     async fn get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
+        let mut first = pin!(self.try_get(what, segments, query));
+        if let Ok(answer) = time::timeout(PATIENCE, &mut first).await {
+            return answer;
+        }
+        let mut second = pin!(self.try_get(what, segments, query));
+        tokio::select! {
+            answer = &mut first => match answer {
+                Ok(answer) => Ok(answer),
+                Err(_) => second.await,
+            },
+            answer = &mut second => match answer {
+                Ok(answer) => Ok(answer),
+                Err(_) => first.await,
+            },
+        }
+    }
+
+    /// One request that waits for no change and has to succeed.
+    async fn try_get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
         let attempt = self.agents.attempt();
         let request = self.request(attempt.agent(), segments, query, what);
         let answer = self.http.send(&self.http.listing, request).await;
@@ -272,7 +302,12 @@ impl Source for Catalogue {
         if snapshot.is_empty() {
             self.check_right(service.as_str(), answer).await?;
         }
-        Ok(Listing { snapshot, index })
+        Ok(Listing {
+            snapshot,
+            index,
+            is_led: is_led(answer),
+            behind: behind(answer),
+        })
     }
 }
 
@@ -281,6 +316,15 @@ fn index_of(answer: &Answer) -> Result<u64> {
     let index = answer.header(INDEX).and_then(|index| index.parse::<u64>().ok());
     let index = index.ok_or_else(|| answer.nonsense(format!("the answer has no number in {INDEX}")))?;
     Ok(index.max(1))
+}
+
+fn is_led(answer: &Answer) -> bool {
+    answer.header(KNOWN_LEADER) == Some("true")
+}
+
+fn behind(answer: &Answer) -> Duration {
+    let told = answer.header(LAST_CONTACT).and_then(|told| told.parse().ok());
+    Duration::from_millis(told.unwrap_or_default())
 }
 
 fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T> {

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use micro_registry::{Result, ServiceName, Snapshot, WatchSender};
+use micro_registry::{Node, Result, ServiceName, Snapshot, WatchSender};
 use tokio::time::{self, Instant};
 use tracing::debug;
 
@@ -75,7 +75,8 @@ impl<S: Source> Follower<S> {
         loop {
             sender.send(last.snapshot.clone());
             time::sleep(self.rest).await;
-            last = self.next(&last).await?;
+            let listing = self.next(&last).await?;
+            last = self.believed(listing, &last);
         }
     }
 
@@ -102,11 +103,38 @@ impl<S: Source> Follower<S> {
                 },
                 () = time::sleep_until(self.resync) => {
                     let listing = self.list().await?;
-                    if listing.index < last.index || listing.snapshot != last.snapshot {
+                    let is_news = listing.index < last.index || listing.snapshot != last.snapshot;
+                    if is_news || listing.is_led != last.is_led {
                         return Ok(listing);
                     }
                 }
             }
+        }
+    }
+
+    /// What to make of `listing` after `last`: a server that knows no leader adds nodes and takes none away.
+    fn believed(&self, listing: Listing, last: &Listing) -> Listing {
+        let Listing {
+            index,
+            is_led,
+            behind,
+            ..
+        } = listing;
+        let (service, behind_ms) = (&self.service, behind.as_millis());
+        let nodes = listing.snapshot.len();
+        if listing.snapshot != last.snapshot || is_led != last.is_led {
+            debug!(%service, nodes, index, known_leader = is_led, last_contact_ms = behind_ms, "nodes listed");
+        }
+        let is_missing = |node: &&Arc<Node>| listing.snapshot.get(node.id()).is_none();
+        let missing: Vec<_> = last.snapshot.nodes().iter().filter(is_missing).cloned().collect();
+        if is_led || missing.is_empty() {
+            return listing;
+        }
+        debug!(%service, missing = missing.len(), "nodes kept that a server without a leader does not know");
+        let nodes = listing.snapshot.nodes().iter().cloned();
+        Listing {
+            snapshot: Snapshot::new(nodes.chain(missing)),
+            ..listing
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use micro_registry::{Error, ErrorKind, Node, Watcher};
+use micro_registry::{Error, ErrorKind, Watcher};
 use tokio::sync::watch;
 
 use super::*;
@@ -27,6 +27,7 @@ struct Server {
 struct State {
     index: u64,
     nodes: u16,
+    is_led: bool,
 }
 
 /// How waiting goes.
@@ -42,7 +43,11 @@ enum Way {
 impl Server {
     fn start(index: u64, nodes: u16) -> Arc<Self> {
         Arc::new(Self {
-            state: watch::Sender::new(State { index, nodes }),
+            state: watch::Sender::new(State {
+                index,
+                nodes,
+                is_led: true,
+            }),
             way: Mutex::new(Way::Waits),
             lists: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -50,7 +55,12 @@ impl Server {
     }
 
     fn set(&self, index: u64, nodes: u16) {
-        self.state.send_replace(State { index, nodes });
+        self.state
+            .send_modify(|state| (state.index, state.nodes) = (index, nodes));
+    }
+
+    fn lead(&self, is_led: bool) {
+        self.state.send_modify(|state| state.is_led = is_led);
     }
 
     fn go(&self, way: Way) {
@@ -67,7 +77,7 @@ impl Server {
     }
 
     fn listing(&self) -> Listing {
-        let State { index, nodes } = *self.state.borrow();
+        let State { index, nodes, is_led } = *self.state.borrow();
         let node = |port: u16| {
             let address = micro_registry::Address::new("127.0.0.1", port).unwrap();
             let node = Node::builder("greeter".parse().unwrap(), port.to_string(), address);
@@ -76,6 +86,8 @@ impl Server {
         Listing {
             snapshot: Snapshot::new((1..=nodes).map(node)),
             index,
+            is_led,
+            behind: Duration::ZERO,
         }
     }
 }
@@ -150,6 +162,27 @@ async fn a_server_that_lost_its_state_is_followed_from_where_it_begins_anew() {
             seen(&mut watcher, 1).await <= Duration::from_secs(1),
             "after {waited} s"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_a_leader_adds_nodes_and_takes_none_away() {
+    for index in [3, 8] {
+        let server = Server::start(7, 3);
+        let mut watcher = server.watcher();
+        assert_eq!(nodes(&mut watcher).await, 3);
+        server.lead(false);
+        server.set(index, 1);
+        let cut = time::timeout(2 * SEEN_WITHIN, watcher.next()).await;
+        assert!(cut.is_err(), "{cut:?}");
+        server.set(index + 1, 4);
+        assert_eq!(seen(&mut watcher, 4).await.as_secs(), 0);
+        server.set(index + 2, 0);
+        let cut = time::timeout(2 * SEEN_WITHIN, watcher.next()).await;
+        assert!(cut.is_err(), "{cut:?}");
+        // Nothing changes when there is a leader again, so it is the next list that tells.
+        server.lead(true);
+        assert!(seen(&mut watcher, 0).await <= SEEN_WITHIN);
     }
 }
 
