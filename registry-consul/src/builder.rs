@@ -55,19 +55,26 @@ impl Builder {
         self
     }
 
-    /// Sets the file that has the ACL token; it is read again when Consul refuses what was in it. Default: none.
+    /// Sets the file that has the ACL token. Default: none.
+    ///
+    /// It is read again at most every second, and when Consul refuses what was in it.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token = Source::File(path.into());
         self
     }
 
     /// Sets the PEM file of those who may have signed an agent's certificate. Default: whom the system trusts.
+    ///
+    /// It is read again for every connection; what cannot be read leaves what was read before.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.authority = Some(path.into());
         self
     }
 
     /// Sets the PEM files of our own certificate and its key. Default: none.
+    ///
+    /// They are read again for every connection; what cannot be read, and what is being replaced and does not fit
+    /// together, leaves what was read before.
     pub fn client_certificate_files(
         mut self,
         certificate: impl Into<PathBuf>,

@@ -105,7 +105,7 @@ impl Http {
 
     /// As [`send`](Self::send), for whoever has got room.
     pub(crate) async fn send_now(&self, lane: &Lane, request: Request<'_>) -> Result<Answer> {
-        let token = self.token.header();
+        let token = self.token.header().await;
         let answer = request.send(&lane.client, token.clone()).await?;
         if !answer.is_refused() {
             return Ok(answer);
@@ -113,7 +113,7 @@ impl Http {
         if !self.token.changed_from(token.as_ref()).await {
             return Err(self.refusal(&answer));
         }
-        let answer = request.send(&lane.client, self.token.header()).await?;
+        let answer = request.send(&lane.client, self.token.header().await).await?;
         if answer.is_refused() {
             return Err(self.refusal(&answer));
         }

@@ -4,15 +4,18 @@ use std::{
     fmt, fs,
     io::Read,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use micro_registry::{Error, ErrorKind, Result};
 use reqwest::header::HeaderValue;
-use tokio::task;
+use tokio::{task, time::Instant};
 
 /// The most bytes of a token's file: a UUID has 36, a login's JSON web token a few thousand.
 const FILE_LENGTH_MAX: u64 = 16 * 1024;
+/// How long what was read from a file is sent before the file is looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where the token comes from.
 #[derive(Clone, Default)]
@@ -20,14 +23,22 @@ pub(crate) enum Source {
     #[default]
     None,
     Value(String),
-    /// Read again when Consul refuses what was in it.
+    /// Read again now and then, and when Consul refuses what was in it.
     File(PathBuf),
 }
 
 /// The token as it is at present.
 pub(crate) struct Token {
     source: Source,
-    present: Mutex<Option<HeaderValue>>,
+    held: Mutex<Held>,
+}
+
+/// What was read, and when.
+struct Held {
+    present: Option<HeaderValue>,
+    /// What an answer to an older request may have in it.
+    before: Option<HeaderValue>,
+    looked: Instant,
 }
 
 impl Token {
@@ -44,39 +55,65 @@ impl Token {
         };
         Ok(Self {
             source,
-            present: Mutex::new(present),
+            held: Mutex::new(Held {
+                present,
+                before: None,
+                looked: Instant::now(),
+            }),
         })
     }
 
-    /// What requests carry.
-    pub(crate) fn header(&self) -> Option<HeaderValue> {
-        self.held().clone()
+    /// What requests carry: what is in the file by now, if there is one and it can be read.
+    pub(crate) async fn header(&self) -> Option<HeaderValue> {
+        if self.held().is_due() {
+            self.look().await;
+        }
+        self.held().present.clone()
     }
 
     /// Reads the file again after `refused` was refused; answers whether there is another one now.
     pub(crate) async fn changed_from(&self, refused: Option<&HeaderValue>) -> bool {
-        let Source::File(path) = self.source.clone() else {
-            return false;
-        };
-        // A file that is being replaced at this moment is read when the next call is refused.
-        let Ok(Ok(token)) = task::spawn_blocking(move || read(&path)).await else {
-            return false;
-        };
-        let is_other = Some(&token) != refused;
-        *self.held() = Some(token);
-        is_other
+        self.look().await && self.held().present.as_ref() != refused
     }
 
     /// `text`, which an agent or a proxy answered, without the token.
     pub(crate) fn hidden_in(&self, text: String) -> String {
-        match self.header().as_ref().and_then(|token| token.to_str().ok()) {
-            Some(token) if !token.is_empty() => text.replace(token, "…"),
-            _ => text,
-        }
+        let held = self.held();
+        let tokens = [&held.present, &held.before].into_iter().flatten();
+        tokens
+            .filter_map(|token| token.to_str().ok())
+            .fold(text, |text, token| text.replace(token, "…"))
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
-        self.present.lock().expect("no panic while the token is locked")
+    /// Reads the file, if there is one; answers whether it has a token. A file that is being replaced at this moment is
+    /// read the next time, and until then what was in it holds.
+    async fn look(&self) -> bool {
+        let Source::File(path) = self.source.clone() else {
+            return false;
+        };
+        let read = task::spawn_blocking(move || read(&path)).await;
+        let mut held = self.held();
+        held.looked = Instant::now();
+        let Ok(Ok(token)) = read else { return false };
+        if held.present.as_ref() != Some(&token) {
+            held.before = held.present.replace(token);
+        }
+        true
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no panic while the token is locked")
+    }
+}
+
+impl Held {
+    /// Whether to look at the file again; only one of many who ask at the same time is told so.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.looked.elapsed() >= LOOK_INTERVAL;
+        if is_due {
+            self.looked = Instant::now();
+        }
+        is_due
     }
 }
 
@@ -122,6 +159,8 @@ impl fmt::Debug for Source {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time;
+
     use super::*;
 
     const SECRET: &str = "5ec7e700-cafe";
@@ -132,30 +171,48 @@ mod tests {
         let path = folder.path().join("token");
         fs::write(&path, format!("{SECRET}\n")).unwrap();
         let token = Token::open(Source::File(path.clone())).unwrap();
-        let first = token.header().unwrap();
+        let first = token.header().await.unwrap();
         assert_eq!(first, SECRET);
         assert!(!token.changed_from(Some(&first)).await);
         fs::write(&path, "another").unwrap();
         assert!(token.changed_from(Some(&first)).await);
-        assert_eq!(token.header().unwrap(), "another");
+        assert_eq!(token.header().await.unwrap(), "another");
         // Somebody else has read it meanwhile: it is another than the refused one all the same.
         assert!(token.changed_from(Some(&first)).await);
         fs::remove_file(&path).unwrap();
         assert!(!token.changed_from(Some(&first)).await);
-        assert_eq!(token.header().unwrap(), "another");
+        assert_eq!(token.header().await.unwrap(), "another");
     }
 
     #[tokio::test]
     async fn a_value_does_not_change() {
         let token = Token::open(Source::Value(SECRET.to_owned())).unwrap();
-        assert!(!token.changed_from(token.header().as_ref()).await);
-        assert_eq!(Token::open(Source::None).unwrap().header(), None);
+        assert!(!token.changed_from(token.header().await.as_ref()).await);
+        assert_eq!(Token::open(Source::None).unwrap().header().await, None);
     }
 
-    #[test]
-    fn a_token_is_never_shown() {
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_changed_is_read_before_anybody_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, SECRET).unwrap();
+        let token = Token::open(Source::File(path.clone())).unwrap();
+        fs::write(&path, "another").unwrap();
+        assert_eq!(token.header().await.unwrap(), SECRET);
+        time::advance(LOOK_INTERVAL).await;
+        assert_eq!(token.header().await.unwrap(), "another");
+        assert_eq!(token.hidden_in(format!("{SECRET} another")), "… …");
+        for text in ["", "a\nb"] {
+            fs::write(&path, text).unwrap();
+            time::advance(LOOK_INTERVAL).await;
+            assert_eq!(token.header().await.unwrap(), "another");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_never_shown() {
         let token = Token::open(Source::Value(SECRET.to_owned())).unwrap();
-        assert!(!format!("{token:?} {:?} {:?}", token.header(), token.source).contains(SECRET));
+        assert!(!format!("{token:?} {:?} {:?}", token.header().await, token.source).contains(SECRET));
         assert_eq!(
             token.hidden_in(format!("no right for {SECRET}")),
             "no right for …"

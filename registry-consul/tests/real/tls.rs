@@ -131,6 +131,44 @@ async fn who_has_no_right_certificate_or_trusts_another_authority_gets_nowhere()
     assert!(registry.get_service("greeter").await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn certificates_that_are_replaced_are_used_for_the_next_connection() {
+    let mutual = Mutual::start().await;
+    let replace = |from: &str, to: &str| {
+        fs::copy(mutual.file(from), mutual.file(to)).expect("copy a certificate");
+    };
+    for (from, to) in [
+        ("other-ca.pem", "used-ca.pem"),
+        ("other.pem", "used.pem"),
+        ("other.key", "used.key"),
+    ] {
+        replace(from, to);
+    }
+    let registry = mutual
+        .trusting("used-ca.pem")
+        .client_certificate_files(mutual.file("used.pem"), mutual.file("used.key"))
+        .build()
+        .unwrap();
+    let kind = |answer: micro_registry::Result<_>| answer.err().map(|error| error.kind());
+    let list = || async { kind(registry.get_service("greeter").await) };
+    assert_eq!(list().await, Some(ErrorKind::Unavailable));
+    replace("ca.pem", "used-ca.pem");
+    assert_eq!(list().await, Some(ErrorKind::Unavailable));
+    // Between the two, certificate and key do not fit together.
+    replace("client.pem", "used.pem");
+    assert_eq!(list().await, Some(ErrorKind::Unavailable));
+    replace("client.key", "used.key");
+    assert_eq!(list().await, None);
+    // What cannot be read takes nothing away, also from connections that are made now.
+    for file in ["used-ca.pem", "used.pem", "used.key"] {
+        fs::write(mutual.file(file), "nothing").unwrap();
+    }
+    mutual.agent.stop();
+    assert_eq!(list().await, Some(ErrorKind::Unavailable));
+    mutual.agent.start_again().await;
+    assert_eq!(list().await, None);
+}
+
 #[test]
 fn a_certificate_without_its_key_is_refused_before_anything_is_sent() {
     let folder = tempfile::tempdir().unwrap();
