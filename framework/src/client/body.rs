@@ -109,6 +109,14 @@ impl Source {
         }
     }
 
+    /// Whether all of it that was sent could be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Streaming(stream) => !stream.lock().expect("no panic while a body is locked").gone,
+        }
+    }
+
     /// Forgets what is kept: the call was answered and is never sent again.
     pub(super) fn answered(&self) {
         if let Self::Streaming(stream) = self {

@@ -110,6 +110,21 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets how often a call is sent again, to another node, that perhaps ran and failed with `UNAVAILABLE`. Only calls of
+    /// idempotent methods are, at most a fifth of all calls and ten a second besides, and never after the deadline.
+    /// Default: 2. What certainly did not run always goes to another node, and is not counted.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.settings.retries = retries;
+        self
+    }
+
+    /// Sets after which time without an answer a unary call of an idempotent method is sent to a second node, too; the
+    /// first answer wins. It counts as one of the [`retries`](Self::retries). Default: never.
+    pub fn hedge_delay(mut self, delay: Duration) -> Self {
+        self.settings.hedge_delay = Some(delay);
+        self
+    }
+
     /// Adds a layer that every call meets before it is sent; the first one added meets it first. Default: none.
     pub fn layer<L>(mut self, layer: L) -> Self
     where

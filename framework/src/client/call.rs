@@ -1,30 +1,26 @@
 //! One call: waits for a node, sends, and sends again elsewhere what certainly never ran.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{sync::Arc, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
-    uri::{PathAndQuery, Scheme},
-};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
 use tokio::time::{self, Instant};
 use tonic::{Status, body::Body};
 
 use super::{
+    attempt::{Answer, Attempt},
     body::{RequestBody, Source},
-    methods::Methods,
+    hedge::Raced,
+    methods::{Kind, Methods},
     options::CallOptions,
     peer::NODE_HEADER,
-    picker::{Picker, Ready},
+    picker::Ready,
     response::{Deadline, Place, ResponseBody, deadline_exceeded, is_failure},
+    retry::{Failure, Retry},
     target::Target,
     times::Times,
-    unsent::{self, chain},
+    unsent::chain,
 };
-use crate::{
-    context::CallContext,
-    grpc_timeout::{self, GRPC_TIMEOUT},
-};
+use crate::context::CallContext;
 
 /// The header that names the service a call is for, so that another one behind a stale address can refuse it.
 const SERVICE_HEADER: HeaderName = HeaderName::from_static("micro-service");
@@ -34,25 +30,24 @@ const USER_AGENT: HeaderValue =
 
 /// A call on its way.
 pub(super) struct Call {
-    target: Arc<Target>,
-    path: PathAndQuery,
-    headers: HeaderMap,
-    node: Option<Arc<str>>,
-    times: Times,
-    /// Connections that certainly did not run the call.
-    tried: Vec<u64>,
-    /// Why the last of them did not.
+    pub(super) target: Arc<Target>,
+    pub(super) path: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) kind: Kind,
+    pub(super) times: Times,
+    /// Connections that certainly did not run it, and are not to be tried again.
+    pub(super) tried: Vec<u64>,
+    /// Nodes that perhaps ran it, and are not to be tried again.
+    pub(super) failed: Vec<Arc<Ready>>,
+    pub(super) options: CallOptions,
+    /// What the channel knows of the methods, which comes before what the nodes say.
+    methods: Option<Arc<Methods>>,
+    /// Why the last connection did not run it.
     refusal: Option<String>,
     /// Where the present attempt was sent.
     sent_to: Option<Arc<Ready>>,
-}
-
-/// What became of one attempt.
-enum Attempt {
-    Answered(Response<Incoming>, Place),
-    /// It certainly did not run; the body is here if it came back.
-    Unsent(Option<RequestBody>),
-    Failed(Status),
+    /// How the last attempt failed that perhaps ran.
+    failure: Option<Status>,
 }
 
 /// Sends `request` to a node of `target`.
@@ -77,17 +72,12 @@ pub(super) async fn run(
         )));
     };
     let mut headers = parts.headers;
-    let unary = {
-        let known = methods.as_deref().and_then(|methods| methods.get(path.path()));
-        known
-            .or_else(|| target.shared.picker().methods.get(path.path()))
-            .is_some_and(|kind| kind.unary)
-    };
+    let kind = kind(&target, &options, methods.as_deref(), path.path());
     let times = Times::new(
         &mut headers,
         &options,
         &context,
-        unary,
+        kind.unary,
         target.settings.request_timeout,
     );
     if times.headers <= Instant::now() {
@@ -98,16 +88,19 @@ pub(super) async fn run(
     }
     prepare(&mut headers, &target, &context);
     let source = Source::new(body).await?;
-    let node = options.node;
     let mut call = Call {
         target,
         path,
         headers,
-        node,
+        kind,
         times,
         tried: Vec::new(),
+        failed: Vec::new(),
+        options,
+        methods,
         refusal: None,
         sent_to: None,
+        failure: None,
     };
     match time::timeout_at(times.headers, call.run(&source)).await {
         Ok(result) => result,
@@ -115,200 +108,132 @@ pub(super) async fn run(
     }
 }
 
+/// What is known of the method: what the call says itself, else the channel, else the nodes.
+fn kind(target: &Target, options: &CallOptions, methods: Option<&Methods>, path: &str) -> Kind {
+    let mut kind = methods
+        .and_then(|methods| methods.get(path))
+        .or_else(|| target.shared.picker().methods.get(path))
+        .unwrap_or_default();
+    if let Some(idempotent) = options.idempotent {
+        kind.idempotent = idempotent;
+    }
+    kind
+}
+
 impl Call {
     async fn run(&mut self, source: &Source) -> Result<Response<Body>, Status> {
-        let mut returned = None;
+        let (mut returned, mut sent) = (None, 0);
+        let mut place = self.place().await?;
+        if !self.kind.unary {
+            // To the first call of all the nodes have said only now what their methods are.
+            let methods = self.methods.as_deref();
+            self.kind = kind(&self.target, &self.options, methods, self.path.path());
+        }
+        self.target.budget.earn();
+        let retries = self.options.retries.unwrap_or(self.target.settings.retries);
+        let mut retry = Retry::new(if self.kind.idempotent { retries } else { 0 });
         loop {
-            let place = self.place().await?;
             let Some(body) = returned.take().or_else(|| source.attempt()) else {
                 return Err(self.unavailable("too much of the request was sent to send it again"));
             };
-            let connection = place.connection.id;
-            match self.attempt(place, body).await {
-                Attempt::Answered(response, place) => {
-                    source.answered();
-                    return Ok(self.answer(response, place));
-                }
-                Attempt::Unsent(body) => returned = body,
-                Attempt::Failed(status) => return Err(status),
-            }
+            let raced = self.send(place, body, sent, source, &mut retry).await;
+            // As gRFC A6 counts: what certainly did not run was not an attempt.
+            sent += raced.sent - u32::from(matches!(raced.attempt, Attempt::Unsent { .. }));
             self.sent_to = None;
-            self.tried.push(connection);
-        }
-    }
-
-    /// Waits for a place on a connection that was not tried.
-    async fn place(&self) -> Result<Place, Status> {
-        if let Some(place) = self.try_place(&self.target.shared.picker()) {
-            return Ok(place);
-        }
-        let shared = &self.target.shared;
-        let mut published = shared.subscribe();
-        let _waiting = Waiting::new(self);
-        loop {
-            published.borrow_and_update();
-            let released = shared.released.notified();
-            tokio::pin!(released);
-            released.as_mut().enable();
-            {
-                let picker = shared.picker();
-                if let Some(place) = self.try_place(&picker) {
-                    return Ok(place);
+            self.failed.extend(raced.other);
+            match raced.attempt {
+                Attempt::Answered(answer) => {
+                    let Some(wait) = answer.failure().and_then(|failure| {
+                        self.next_wait(&mut retry, &failure, &answer.place.endpoint, source)
+                    }) else {
+                        source.answered();
+                        return Ok(self.answer(answer));
+                    };
+                    self.failure = answer.status();
+                    drop(answer);
+                    time::sleep(wait).await;
                 }
-                self.check_hope(&picker)?;
-                self.ask_for_more(&picker);
-            }
-            tokio::select! {
-                changed = published.changed() => {
-                    changed.map_err(|_| self.unavailable("the client has stopped"))?;
+                Attempt::Unsent {
+                    body,
+                    reason,
+                    connections,
+                } => {
+                    returned = body;
+                    self.refusal = Some(reason);
+                    self.tried.extend(connections);
                 }
-                () = released => {}
+                Attempt::Failed { status, endpoint } => {
+                    let failure = Failure::of(&status);
+                    let Some(wait) = self.next_wait(&mut retry, &failure, &endpoint, source) else {
+                        return Err(status);
+                    };
+                    self.failure = Some(status);
+                    time::sleep(wait).await;
+                }
             }
-        }
-    }
-
-    fn try_place(&self, picker: &Picker) -> Option<Place> {
-        let candidates = self.candidates(picker);
-        let (ready, connection) = self
-            .target
-            .chooser
-            .choose(candidates, &self.tried, Instant::now())?;
-        Some(Place::new(ready, connection, Arc::clone(&self.target.shared)))
-    }
-
-    /// The endpoints that this call may go to.
-    fn candidates<'a>(&self, picker: &'a Picker) -> &'a [Arc<Ready>] {
-        let Some(node) = &self.node else {
-            return &picker.ready;
-        };
-        match picker
-            .ready
-            .binary_search_by(|ready| ready.peer.node_id().cmp(node))
-        {
-            Ok(at) => &picker.ready[at..=at],
-            Err(_) => &[],
-        }
-    }
-
-    /// Fails at once when waiting is useless: nobody is there, or everybody has refused.
-    fn check_hope(&self, picker: &Picker) -> Result<(), Status> {
-        let known = &picker.known;
-        let candidates = self.candidates(picker);
-        if candidates.is_empty() {
-            let Some(snapshot) = &known.snapshot else {
-                return Ok(());
+            place = match self.place().await {
+                Ok(place) => place,
+                Err(nowhere) => return Err(self.failure.take().unwrap_or(nowhere)),
             };
-            if snapshot.is_empty() && !known.pending {
-                return Err(self.unavailable("the registry knows no node"));
-            }
-            if let Some(node) = &self.node
-                && snapshot.get(node).is_none()
-            {
-                return Err(self.unavailable(&format!("the registry knows no node `{node}`")));
-            }
-            return Ok(());
-        }
-        // A connection that is closing is replaced soon, and its endpoint can be tried again.
-        let mut connections = candidates.iter().flat_map(|ready| &ready.connections);
-        let all_refused =
-            connections.all(|connection| self.tried.contains(&connection.id) && !connection.is_closing());
-        if all_refused && (self.node.is_some() || !known.pending) {
-            return Err(self.unavailable("every node has refused it"));
-        }
-        Ok(())
-    }
-
-    /// Asks the control task for what this call lacks.
-    fn ask_for_more(&self, picker: &Picker) {
-        let shared = &self.target.shared;
-        let candidates = self.candidates(picker);
-        if let Some(node) = self.node.as_deref().filter(|_| candidates.is_empty()) {
-            shared.ask(node);
-        }
-        for ready in candidates {
-            if !ready.flags.full.swap(true, Ordering::Relaxed) {
-                shared.attention.notify_one();
-            }
         }
     }
 
-    /// Sends the call once.
-    async fn attempt(&mut self, place: Place, body: RequestBody) -> Attempt {
-        let request = match self.request(&place.endpoint, body) {
-            Ok(request) => request,
-            Err(status) => return Attempt::Failed(status),
-        };
+    /// Sends the call to a node, and to a second one if it may and the first is late.
+    async fn send(
+        &mut self,
+        place: Place,
+        body: RequestBody,
+        previous: u32,
+        source: &Source,
+        retry: &mut Retry,
+    ) -> Raced {
         self.sent_to = Some(Arc::clone(&place.endpoint));
-        let started = Instant::now();
-        let peer = &place.endpoint.peer;
-        match place.connection.sender().try_send_request(request).await {
-            Ok(response) if unsent::is_wrong_service(response.headers()) => {
-                self.refusal = Some(format!("{peer} is another service"));
-                place.refused();
-                Attempt::Unsent(None)
-            }
-            Ok(response) => {
-                let now = Instant::now();
-                place.endpoint.load.answered(now - started, now);
-                place.connection.set_answered();
-                Attempt::Answered(response, place)
-            }
-            Err(mut error) => {
-                let body = error.take_message().map(Request::into_body);
-                let error = error.into_error();
-                if body.is_none() && !unsent::is_certainly_unsent(&error) {
-                    return Attempt::Failed(unsent::status(&error, peer));
-                }
-                self.refusal = Some(format!("{peer}: {}", chain(&error)));
-                if unsent::is_refused_stream(&error) {
-                    // The node has no room, so its other connections are not asked either.
-                    self.tried
-                        .extend(place.endpoint.connections.iter().map(|connection| connection.id));
-                } else {
-                    place.close_connection();
-                }
-                Attempt::Unsent(body)
-            }
+        let delay = self.options.hedge_delay.or(self.target.settings.hedge_delay);
+        match delay.filter(|_| self.kind.unary && self.kind.idempotent) {
+            // In a box: hardly any call needs it, and every call would carry its size.
+            Some(delay) => Box::pin(self.race(place, body, previous, delay, source, retry)).await,
+            None => Raced::alone(self.attempt(place, body, previous).await),
         }
     }
 
-    fn request(&self, endpoint: &Ready, body: RequestBody) -> Result<Request<RequestBody>, Status> {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(endpoint.authority.clone());
-        parts.path_and_query = Some(self.path.clone());
-        let uri = Uri::from_parts(parts).map_err(|error| {
-            Status::internal(format!("call `{}` of {}: {error}", self.path, endpoint.peer))
-        })?;
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.headers_mut() = self.headers.clone();
-        if let Some(end) = self.times.end {
-            let left = end.saturating_duration_since(Instant::now());
-            request
-                .headers_mut()
-                .insert(GRPC_TIMEOUT, grpc_timeout::format(left));
+    /// How long to wait before a call that perhaps ran on `endpoint` is sent to another one; `None` when it is not.
+    fn next_wait(
+        &mut self,
+        retry: &mut Retry,
+        failure: &Failure,
+        endpoint: &Arc<Ready>,
+        source: &Source,
+    ) -> Option<Duration> {
+        self.failed.push(Arc::clone(endpoint));
+        if !source.is_kept() || !self.has_untried(&self.target.shared.picker()) {
+            return None;
         }
-        Ok(request)
+        retry.next_wait(failure, self.times.headers, &self.target.budget)
     }
 
-    fn answer(&self, response: Response<Incoming>, place: Place) -> Response<Body> {
+    fn answer(&self, answer: Answer) -> Response<Body> {
+        let Answer {
+            mut head,
+            first,
+            incoming,
+            place,
+        } = answer;
         let peer = place.endpoint.peer.clone();
-        let (mut parts, incoming) = response.into_parts();
-        if is_failure(&parts.headers)
+        if is_failure(&head.headers)
             && let Some(node) = peer.header()
         {
-            parts.headers.insert(NODE_HEADER, node);
+            head.headers.insert(NODE_HEADER, node);
         }
-        parts.extensions.insert(peer);
+        head.extensions.insert(peer);
         let deadline = self.times.end.map(|end| Deadline::new(end, self.times.timeout));
-        Response::from_parts(parts, Body::new(ResponseBody::new(incoming, place, deadline)))
+        Response::from_parts(
+            head,
+            Body::new(ResponseBody::new(first, incoming, place, deadline)),
+        )
     }
 
     /// The status of a call that was certainly not run.
-    fn unavailable(&self, reason: &str) -> Status {
+    pub(super) fn unavailable(&self, reason: &str) -> Status {
         let target = &self.target;
         let mut message = format!(
             "no node of `{}` in {} took the call: {reason}",
@@ -322,9 +247,12 @@ impl Call {
     }
 
     /// The status of a call whose time is over.
-    fn out_of_time(&self) -> Status {
+    fn out_of_time(&mut self) -> Status {
         if let Some(endpoint) = &self.sent_to {
             return deadline_exceeded(self.times.timeout, Some(&endpoint.peer));
+        }
+        if let Some(failure) = self.failure.take() {
+            return failure;
         }
         let picker = self.target.shared.picker();
         let known = &picker.known;
@@ -357,20 +285,4 @@ fn prepare(headers: &mut HeaderMap, target: &Target, context: &CallContext) {
     }
     headers.insert(SERVICE_HEADER, target.service_header.clone());
     headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
-}
-
-/// Counts a call among those that wait for a free stream.
-struct Waiting<'a>(&'a Call);
-
-impl<'a> Waiting<'a> {
-    fn new(call: &'a Call) -> Self {
-        call.target.shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(call)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.target.shared.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
 }

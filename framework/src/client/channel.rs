@@ -21,7 +21,8 @@ pub(super) type UserLayer = Arc<dyn Fn(BoxService) -> BoxService + Send + Sync>;
 
 /// Calls one service, by name, under any generated stub. Clones share connections.
 ///
-/// Each call goes to one node that is ready; one that certainly did not run goes to another node. Errors are
+/// Each call goes to one node that is ready; one that certainly did not run goes to another node, and so does one that
+/// perhaps ran and is [idempotent](CallOptions::idempotent). Errors are
 /// [`tonic::Status`]es whose message names service and node; what a node itself answered is left as it is and names the
 /// node in its metadata, under `micro-node`. The response carries [`Peer`](crate::Peer) as an extension.
 ///
@@ -70,7 +71,7 @@ impl Channel {
     }
 
     /// Tells the channel what the methods of the service are, from an encoded `FileDescriptorSet`: which are unary and
-    /// get the default deadline. Default: what the nodes' records say.
+    /// get the default deadline, and which are idempotent and may be sent again. Default: what the nodes' records say.
     ///
     /// # Errors
     ///

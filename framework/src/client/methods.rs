@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use micro_registry::{Method, Snapshot};
+use micro_registry::{Idempotency, Method, Snapshot};
 
 /// What is known of each method, by the path of its requests.
 #[derive(Debug, Default, PartialEq)]
@@ -11,9 +11,11 @@ pub(super) struct Methods {
 }
 
 /// What the path of a call has to know of a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) unary: bool,
+    /// Whether executing it twice is as good as once.
+    pub(super) idempotent: bool,
 }
 
 impl Methods {
@@ -23,6 +25,7 @@ impl Methods {
                 method.path().into(),
                 Kind {
                     unary: method.is_unary(),
+                    idempotent: method.idempotency != Idempotency::Unknown,
                 },
             )
         });
@@ -31,7 +34,7 @@ impl Methods {
         }
     }
 
-    /// What all nodes of `snapshot` agree upon. A node without methods says nothing, so then nothing is known.
+    /// What all nodes of `snapshot` agree upon: a method is idempotent only if each of them says so. A node without methods says nothing, so then nothing is known.
     pub(super) fn agreed(snapshot: &Snapshot) -> Arc<Self> {
         let mut lists: Vec<&[Method]> = snapshot.nodes().iter().map(|node| node.methods()).collect();
         // Nodes of one version mostly share one list, so most of a large service is compared once.
@@ -43,9 +46,13 @@ impl Methods {
         let mut agreed = Self::new(first);
         for list in lists {
             let other = Self::new(list);
-            agreed
-                .by_path
-                .retain(|path, kind| other.by_path.get(path) == Some(kind));
+            agreed.by_path.retain(|path, kind| {
+                let Some(others) = other.by_path.get(path).filter(|other| other.unary == kind.unary) else {
+                    return false;
+                };
+                kind.idempotent &= others.idempotent;
+                true
+            });
         }
         Arc::new(agreed)
     }
@@ -60,6 +67,15 @@ mod tests {
     use micro_registry::Node;
 
     use super::*;
+
+    const UNARY: Kind = Kind {
+        unary: true,
+        idempotent: false,
+    };
+    const STREAM: Kind = Kind {
+        unary: false,
+        idempotent: false,
+    };
 
     fn snapshot(lists: &[&[Method]]) -> Snapshot {
         Snapshot::new(lists.iter().enumerate().map(|(at, methods)| {
@@ -81,17 +97,35 @@ mod tests {
             &[unary.clone(), stream.clone()],
             &[unary.clone(), stream.clone()],
         ]));
-        assert_eq!(agreed.get("/greeter.Say/Hello"), Some(Kind { unary: true }));
-        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(Kind { unary: false }));
+        assert_eq!(agreed.get("/greeter.Say/Hello"), Some(UNARY));
+        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(STREAM));
 
         let agreed = Methods::agreed(&snapshot(&[&[unary.clone(), stream.clone()], &[changed, stream]]));
         assert_eq!(agreed.get("/greeter.Say/Hello"), None);
-        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(Kind { unary: false }));
+        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(STREAM));
 
         assert_eq!(
             Methods::agreed(&snapshot(&[&[unary], &[]])).get("/greeter.Say/Hello"),
             None
         );
         assert_eq!(Methods::agreed(&snapshot(&[])).get("/greeter.Say/Hello"), None);
+    }
+
+    #[test]
+    fn a_method_is_idempotent_only_if_every_node_says_so() {
+        let plain = Method::new("greeter.Say", "Hello");
+        let [mut idempotent, mut harmless] = [plain.clone(), plain.clone()];
+        idempotent.idempotency = Idempotency::Idempotent;
+        harmless.idempotency = Idempotency::NoSideEffects;
+        let kind = |one: &Method, other: &Method| {
+            let lists: [&[Method]; 2] = [std::slice::from_ref(one), std::slice::from_ref(other)];
+            Methods::agreed(&snapshot(&lists)).get("/greeter.Say/Hello")
+        };
+        let safe = Kind {
+            idempotent: true,
+            ..UNARY
+        };
+        assert_eq!(kind(&idempotent, &harmless), Some(safe));
+        assert_eq!(kind(&idempotent, &plain), Some(UNARY));
     }
 }

@@ -1,6 +1,8 @@
 //! The client: finds the nodes of a service, keeps connections to them, and sends each call to one of them.
 
+mod attempt;
 mod body;
+mod budget;
 mod builder;
 mod call;
 mod channel;
@@ -9,17 +11,20 @@ mod connector;
 mod endpoint;
 mod endpoints;
 mod follower;
+mod hedge;
 mod load;
 mod methods;
 mod options;
 mod peer;
 mod picker;
 mod response;
+mod retry;
 mod settings;
 mod subset;
 mod target;
 mod times;
 mod unsent;
+mod waiting;
 
 use std::{
     collections::HashMap,

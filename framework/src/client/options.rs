@@ -16,6 +16,9 @@ use std::{sync::Arc, time::Duration};
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
     pub(super) node: Option<Arc<str>>,
+    pub(super) idempotent: Option<bool>,
+    pub(super) retries: Option<u32>,
+    pub(super) hedge_delay: Option<Duration>,
 }
 
 impl CallOptions {
@@ -37,11 +40,35 @@ impl CallOptions {
         self
     }
 
+    /// Says whether executing the call twice is as good as once, so that it may be sent again although it perhaps ran.
+    /// Default: what the channel's descriptors say of the method, else what all of the nodes say; else it is not.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// Sets how often the call may be sent again that perhaps ran and failed with `UNAVAILABLE`, if it is idempotent.
+    /// Default: the client's [`retries`](crate::ClientBuilder::retries), 2.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Sets after which time without an answer an idempotent unary call is sent to a second node; the first answer wins.
+    /// Default: the client's [`hedge_delay`](crate::ClientBuilder::hedge_delay), never.
+    pub fn hedge_delay(mut self, delay: Duration) -> Self {
+        self.hedge_delay = Some(delay);
+        self
+    }
+
     /// These options, with what they leave open taken from `defaults`.
     pub(super) fn or(self, defaults: &Self) -> Self {
         Self {
             timeout: self.timeout.or(defaults.timeout),
             node: self.node.or_else(|| defaults.node.clone()),
+            idempotent: self.idempotent.or(defaults.idempotent),
+            retries: self.retries.or(defaults.retries),
+            hedge_delay: self.hedge_delay.or(defaults.hedge_delay),
         }
     }
 }

@@ -78,6 +78,11 @@ fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
 }
 
 impl Ready {
+    /// The numbers of its connections.
+    pub(super) fn connection_ids(&self) -> impl Iterator<Item = u64> {
+        self.connections.iter().map(|connection| connection.id)
+    }
+
     /// Takes a place on the connection with the fewest streams, other than those in `tried`.
     fn reserve(&self, tried: &[u64]) -> Option<Arc<Connection>> {
         if let [only] = &*self.connections {

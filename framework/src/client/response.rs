@@ -66,6 +66,8 @@ impl Drop for Place {
 
 /// The body of a response.
 pub(super) struct ResponseBody {
+    /// A frame that was read ahead.
+    first: Option<Frame<Bytes>>,
     incoming: Incoming,
     /// Given back when the body has ended, even if the caller keeps the body.
     place: Option<Place>,
@@ -100,9 +102,15 @@ impl Deadline {
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, place: Place, deadline: Option<Deadline>) -> Self {
+    pub(super) fn new(
+        first: Option<Frame<Bytes>>,
+        incoming: Incoming,
+        place: Place,
+        deadline: Option<Deadline>,
+    ) -> Self {
         let peer = place.endpoint.peer.clone();
         Self {
+            first,
             incoming,
             place: Some(place),
             peer,
@@ -128,7 +136,11 @@ impl http_body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        match http_body::Body::poll_frame(Pin::new(&mut this.incoming), cx) {
+        let polled = match this.first.take() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => http_body::Body::poll_frame(Pin::new(&mut this.incoming), cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 let Some(trailers) = frame.trailers_mut() else {
                     return Poll::Ready(Some(Ok(frame)));
@@ -159,11 +171,14 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        http_body::Body::is_end_stream(&self.incoming)
+        self.first.is_none() && http_body::Body::is_end_stream(&self.incoming)
     }
 
     fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.incoming)
+        match &self.first {
+            None => http_body::Body::size_hint(&self.incoming),
+            Some(_) => SizeHint::default(),
+        }
     }
 }
 

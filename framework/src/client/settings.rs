@@ -21,6 +21,10 @@ pub(crate) struct Settings {
     pub(crate) keepalive_timeout: Duration,
     /// How a node is chosen.
     pub(crate) policy: Policy,
+    /// How often a call of an idempotent method is sent again that perhaps ran.
+    pub(crate) retries: u32,
+    /// After which time without an answer such a call is sent to a second node, too.
+    pub(crate) hedge_delay: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -34,6 +38,8 @@ impl Default for Settings {
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             policy: Policy::default(),
+            retries: 2,
+            hedge_delay: None,
         }
     }
 }

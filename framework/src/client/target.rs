@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    budget::Budget,
     connector::Connect,
     endpoints::Endpoints,
     follower::{self, Discovered},
@@ -37,6 +38,7 @@ pub(super) struct Target {
     pub(super) service_header: HeaderValue,
     pub(super) settings: Arc<Settings>,
     pub(super) chooser: Chooser,
+    pub(super) budget: Budget,
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<dyn Registry>,
     control: Control,
@@ -81,6 +83,7 @@ impl Target {
             service_header,
             settings,
             chooser,
+            budget: Budget::new(),
             shared,
             registry,
             control,

@@ -130,6 +130,8 @@ impl Loaded {
             &mut settings.keepalive_timeout,
             typed.keepalive_timeout.map(|span| span.0),
         );
+        set(&mut settings.retries, typed.retries.map(|retries| retries.0));
+        set(&mut settings.hedge_delay, typed.hedge_delay.map(|span| span.0));
     }
 }
 

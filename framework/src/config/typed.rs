@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     consul,
     node::{Id, Metadata, Version},
-    value::{Count, Keys, List, MaybeSpan, Parsed, Span},
+    value::{Count, Keys, List, MaybeSpan, Parsed, Repeats, Span},
 };
 use crate::{
     client::Policy,
@@ -78,4 +78,6 @@ pub(super) struct Client {
     pub(super) connections_per_node: Option<Count<usize>>,
     pub(super) keepalive_interval: Option<Span>,
     pub(super) keepalive_timeout: Option<Span>,
+    pub(super) retries: Option<Repeats>,
+    pub(super) hedge_delay: Option<MaybeSpan>,
 }

@@ -192,6 +192,40 @@ impl<'de, T: Number> Deserialize<'de> for Count<T> {
     }
 }
 
+/// How often something is done again, perhaps never.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeats(pub(super) u32);
+
+/// More attempts than this are a storm.
+const REPEATS_MAX: u32 = 100;
+
+impl<'de> Deserialize<'de> for Repeats {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = Repeats;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from 0 to {REPEATS_MAX}")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Repeats, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Repeats, E> {
+                let number = text.parse().ok().filter(|number| *number <= REPEATS_MAX);
+                number.map(Repeats).ok_or_else(|| {
+                    E::custom(format!(
+                        "{text:?}, expected a whole number from 0 to {REPEATS_MAX}"
+                    ))
+                })
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
 /// Several texts: an array, or one string with commas.
 #[derive(Clone, Debug)]
 pub(super) struct List(pub(super) Vec<String>);

@@ -6,6 +6,7 @@ mod deadlines;
 mod discovery;
 mod faults;
 mod picking;
+mod retries;
 mod streams;
 mod support;
 mod unsent;

@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Response};
 use micro::{
     Channel, Client, Peer,
-    registry::{Memory, Node, Registry},
+    registry::{Idempotency, Memory, Method, Node, Registry},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,6 +25,8 @@ use tonic_prost::ProstCodec;
 
 pub(crate) const TTL: Duration = Duration::from_secs(30);
 pub(crate) const HELLO: &str = "/greeter.Say/Hello";
+const INVALID_ARGUMENT: &str = "3";
+const UNAVAILABLE: &str = "14";
 
 /// What a node does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +45,14 @@ pub(crate) enum Behaviour {
     WrongService,
     /// Closes the connection after reading the request.
     Close,
+    /// Answers `UNAVAILABLE`.
+    Unavailable,
+    /// Answers `UNAVAILABLE`, and that nobody shall send the call again.
+    UnavailableForGood,
+    /// Begins an answer, and resets the stream before its message.
+    BreakBeforeMessage,
+    /// Sends a message, and resets the stream before its end.
+    BreakAfterMessage,
     /// Answers, and ends each connection gracefully after some requests.
     Restless,
 }
@@ -185,14 +195,12 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
             match behaviour {
                 Behaviour::Hang => std::future::pending().await,
                 Behaviour::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
-                Behaviour::Fail => {
-                    let failed = Response::builder()
-                        .header("content-type", "application/grpc")
-                        .header("grpc-status", "3")
-                        .header("grpc-message", "no such name");
-                    respond.send_response(failed.body(()).unwrap(), true).unwrap();
-                }
+                Behaviour::Fail => fail(&mut respond, INVALID_ARGUMENT, None),
                 Behaviour::Close => return true,
+                Behaviour::Unavailable => fail(&mut respond, UNAVAILABLE, None),
+                Behaviour::UnavailableForGood => fail(&mut respond, UNAVAILABLE, Some("-1")),
+                Behaviour::BreakBeforeMessage => begin(&mut respond, None).await,
+                Behaviour::BreakAfterMessage => begin(&mut respond, Some(&id)).await,
                 _ => answer(&mut respond, &id),
             }
             false
@@ -210,29 +218,73 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
     }
 }
 
-fn answer(respond: &mut h2::server::SendResponse<Bytes>, id: &str) {
-    let head = Response::builder()
+fn fail(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
+    let mut failed = Response::builder()
         .header("content-type", "application/grpc")
-        .body(())
-        .unwrap();
-    let Ok(mut stream) = respond.send_response(head, false) else {
+        .header("grpc-status", code)
+        .header("grpc-message", "no such name");
+    if let Some(pushback) = pushback {
+        failed = failed.header("grpc-retry-pushback-ms", pushback);
+    }
+    // The caller may have gone.
+    let _ = respond.send_response(failed.body(()).unwrap(), true);
+}
+
+/// Sends headers, perhaps a message, and then resets the stream.
+async fn begin(respond: &mut h2::server::SendResponse<Bytes>, id: Option<&str>) {
+    let Ok(mut stream) = respond.send_response(head(), false) else {
         return;
     };
-    let message = prost::Message::encode_to_vec(&id.to_owned());
+    if let Some(id) = id {
+        let _ = stream.send_data(framed(id), false);
+    }
+    // A reset drops what was not sent yet: let the connection send it first.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stream.send_reset(h2::Reason::CANCEL);
+}
+
+fn answer(respond: &mut h2::server::SendResponse<Bytes>, id: &str) {
+    let Ok(mut stream) = respond.send_response(head(), false) else {
+        return;
+    };
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    // The caller may have gone.
+    let _ = stream.send_data(framed(id), false);
+    let _ = stream.send_trailers(trailers);
+}
+
+fn head() -> Response<()> {
+    let head = Response::builder().header("content-type", "application/grpc");
+    head.body(()).unwrap()
+}
+
+/// A message as gRPC frames it.
+fn framed(text: &str) -> Bytes {
+    let message = prost::Message::encode_to_vec(&text.to_owned());
     let mut framed = BytesMut::new();
     framed.put_u8(0);
     framed.put_u32(u32::try_from(message.len()).unwrap());
     framed.extend_from_slice(&message);
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-    // The caller may have gone.
-    let _ = stream.send_data(framed.freeze(), false);
-    let _ = stream.send_trailers(trailers);
+    framed.freeze()
 }
 
 /// A node of `greeter` as a registry has it.
 pub(crate) fn node(id: &str, address: &str) -> Node {
     Node::builder("greeter".parse().unwrap(), id, address.parse().unwrap())
         .boot("boot")
+        .build()
+        .unwrap()
+}
+
+/// The same node, saying that `Say.Hello` is unary, and whether it is idempotent.
+pub(crate) fn with_methods(node: &Node, idempotency: Idempotency) -> Node {
+    let mut hello = Method::new("greeter.Say", "Hello");
+    hello.idempotency = idempotency;
+    Node::builder(node.service().clone(), node.id(), node.address().clone())
+        .boot(node.boot())
+        .methods(vec![hello])
         .build()
         .unwrap()
 }

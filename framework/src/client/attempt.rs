@@ -1,0 +1,163 @@
+//! One attempt: a call sent once, on one connection, and what became of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, response, uri::Scheme};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{
+    body::RequestBody,
+    call::Call,
+    picker::Ready,
+    response::Place,
+    retry::{Failure, PREVIOUS_ATTEMPTS},
+    unsent::{self, chain},
+};
+use crate::grpc_timeout::{self, GRPC_TIMEOUT};
+
+/// What became of an attempt.
+pub(super) enum Attempt {
+    /// The server has answered, perhaps with a failure.
+    Answered(Answer),
+    /// It certainly did not run. The body is here if it came back.
+    Unsent {
+        body: Option<RequestBody>,
+        reason: String,
+        /// The connections that need not be tried again.
+        connections: Vec<u64>,
+    },
+    /// It perhaps ran.
+    Failed { status: Status, endpoint: Arc<Ready> },
+}
+
+/// The beginning of an answer.
+pub(super) struct Answer {
+    pub(super) head: response::Parts,
+    /// The first frame of the body, where it was waited for.
+    pub(super) first: Option<Frame<Bytes>>,
+    pub(super) incoming: Incoming,
+    pub(super) place: Place,
+}
+
+impl Answer {
+    /// What the server says went wrong, as far as it has said so: in its headers, or in trailers that follow at once.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let trailers = self.first.as_ref().and_then(Frame::trailers_ref);
+        Failure::answered(trailers.unwrap_or(&self.head.headers))
+    }
+
+    /// The status of such a failure.
+    pub(super) fn status(&self) -> Option<Status> {
+        let trailers = self.first.as_ref().and_then(Frame::trailers_ref);
+        Status::from_header_map(trailers.unwrap_or(&self.head.headers))
+    }
+}
+
+impl Call {
+    /// Sends the call once; `previous` is how often it was sent before.
+    pub(super) async fn attempt(&self, place: Place, body: RequestBody, previous: u32) -> Attempt {
+        let endpoint = Arc::clone(&place.endpoint);
+        let request = match self.request(&endpoint, body, previous) {
+            Ok(request) => request,
+            Err(status) => return Attempt::Failed { status, endpoint },
+        };
+        let started = Instant::now();
+        let response = match place.connection.sender().try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                let body = error.take_message().map(Request::into_body);
+                return failed(&error.into_error(), body, &place);
+            }
+        };
+        if unsent::is_wrong_service(response.headers()) {
+            place.refused();
+            return Attempt::Unsent {
+                body: None,
+                reason: format!("{} is another service", endpoint.peer),
+                connections: vec![place.connection.id],
+            };
+        }
+        let now = Instant::now();
+        endpoint.load.answered(now - started, now);
+        place.connection.set_answered();
+        let (head, mut incoming) = response.into_parts();
+        // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
+        let mut first = None;
+        if self.kind.unary && self.kind.idempotent && !head.headers.contains_key(Status::GRPC_STATUS) {
+            first = match incoming.frame().await.transpose() {
+                Ok(frame) => frame,
+                Err(error) => {
+                    let status = unsent::status(&error, &endpoint.peer);
+                    return Attempt::Failed { status, endpoint };
+                }
+            };
+        }
+        Attempt::Answered(Answer {
+            head,
+            first,
+            incoming,
+            place,
+        })
+    }
+
+    fn request(
+        &self,
+        endpoint: &Ready,
+        body: RequestBody,
+        previous: u32,
+    ) -> Result<Request<RequestBody>, Status> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(endpoint.authority.clone());
+        parts.path_and_query = Some(self.path.clone());
+        let uri = http::Uri::from_parts(parts).map_err(|error| {
+            Status::internal(format!("call `{}` of {}: {error}", self.path, endpoint.peer))
+        })?;
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = self.headers.clone();
+        self.stamp(request.headers_mut(), previous);
+        Ok(request)
+    }
+
+    /// Sets what differs from attempt to attempt.
+    fn stamp(&self, headers: &mut HeaderMap, previous: u32) {
+        if let Some(end) = self.times.end {
+            let left = end.saturating_duration_since(Instant::now());
+            headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
+        }
+        if previous > 0 {
+            headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+        }
+    }
+}
+
+/// What became of an attempt that has no answer.
+fn failed(error: &hyper::Error, body: Option<RequestBody>, place: &Place) -> Attempt {
+    let endpoint = &place.endpoint;
+    if body.is_none() && !unsent::is_certainly_unsent(error) {
+        return Attempt::Failed {
+            status: unsent::status(error, &endpoint.peer),
+            endpoint: Arc::clone(endpoint),
+        };
+    }
+    let connections = if unsent::is_refused_stream(error) {
+        // The node has no room, so its other connections are not asked either.
+        endpoint.connection_ids().collect()
+    } else {
+        place.close_connection();
+        vec![place.connection.id]
+    };
+    Attempt::Unsent {
+        body,
+        reason: format!("{}: {}", endpoint.peer, chain(error)),
+        connections,
+    }
+}

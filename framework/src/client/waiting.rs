@@ -1,0 +1,159 @@
+//! How a call comes by a place on a connection: at once as a rule, else by waiting for one, unless waiting is useless.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{
+    call::Call,
+    picker::{Picker, Ready},
+    response::Place,
+};
+
+impl Call {
+    /// Waits for a place on a connection that was not tried.
+    pub(super) async fn place(&self) -> Result<Place, Status> {
+        if let Some(place) = self.try_place(&self.target.shared.picker()) {
+            return Ok(place);
+        }
+        let shared = &self.target.shared;
+        let mut published = shared.subscribe();
+        let _waiting = Waiting::new(self);
+        loop {
+            published.borrow_and_update();
+            let released = shared.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            {
+                let picker = shared.picker();
+                if let Some(place) = self.try_place(&picker) {
+                    return Ok(place);
+                }
+                self.check_hope(&picker)?;
+                self.ask_for_more(&picker);
+            }
+            tokio::select! {
+                changed = published.changed() => {
+                    changed.map_err(|_| self.unavailable("the client has stopped"))?;
+                }
+                () = released => {}
+            }
+        }
+    }
+
+    /// A place on a connection that was not tried, if there is one at once.
+    fn try_place(&self, picker: &Picker) -> Option<Place> {
+        if self.failed.is_empty() {
+            return self.choose(picker, &self.tried);
+        }
+        // The nodes may have got new connections since.
+        let failed = self
+            .candidates(picker)
+            .iter()
+            .filter(|ready| self.has_failed(ready));
+        let mut tried = self.tried.clone();
+        tried.extend(failed.flat_map(|ready| ready.connection_ids()));
+        self.choose(picker, &tried)
+    }
+
+    /// A place on a connection that is not among `tried`, if there is one at once.
+    pub(super) fn choose(&self, picker: &Picker, tried: &[u64]) -> Option<Place> {
+        let candidates = self.candidates(picker);
+        let (ready, connection) = self.target.chooser.choose(candidates, tried, Instant::now())?;
+        Some(Place::new(ready, connection, Arc::clone(&self.target.shared)))
+    }
+
+    /// The endpoints that this call may go to.
+    fn candidates<'a>(&self, picker: &'a Picker) -> &'a [Arc<Ready>] {
+        let Some(node) = &self.options.node else {
+            return &picker.ready;
+        };
+        match picker
+            .ready
+            .binary_search_by(|ready| ready.peer.node_id().cmp(node))
+        {
+            Ok(at) => &picker.ready[at..=at],
+            Err(_) => &[],
+        }
+    }
+
+    /// Fails at once when waiting is useless: nobody is there, or everybody has refused.
+    fn check_hope(&self, picker: &Picker) -> Result<(), Status> {
+        let known = &picker.known;
+        let candidates = self.candidates(picker);
+        if candidates.is_empty() {
+            let Some(snapshot) = &known.snapshot else {
+                return Ok(());
+            };
+            if snapshot.is_empty() && !known.pending {
+                return Err(self.unavailable("the registry knows no node"));
+            }
+            if let Some(node) = &self.options.node
+                && snapshot.get(node).is_none()
+            {
+                return Err(self.unavailable(&format!("the registry knows no node `{node}`")));
+            }
+            return Ok(());
+        }
+        // A connection that is closing is replaced soon, and its endpoint can be tried again.
+        let mut connections = candidates
+            .iter()
+            .filter(|ready| !self.has_failed(ready))
+            .flat_map(|ready| &ready.connections);
+        let all_refused =
+            connections.all(|connection| self.tried.contains(&connection.id) && !connection.is_closing());
+        if all_refused && (self.options.node.is_some() || !known.pending) {
+            return Err(self.unavailable("every node has refused it"));
+        }
+        Ok(())
+    }
+
+    /// Whether a node is ready that was not tried.
+    pub(super) fn has_untried(&self, picker: &Picker) -> bool {
+        let untried = |ready: &&Arc<Ready>| !self.has_failed(ready);
+        let mut connections = self
+            .candidates(picker)
+            .iter()
+            .filter(untried)
+            .flat_map(|ready| ready.connection_ids());
+        connections.any(|connection| !self.tried.contains(&connection))
+    }
+
+    /// Whether the call perhaps ran on this start of this node.
+    fn has_failed(&self, ready: &Ready) -> bool {
+        self.failed
+            .iter()
+            .any(|failed| Arc::ptr_eq(&failed.load, &ready.load))
+    }
+
+    /// Asks the control task for what this call lacks.
+    fn ask_for_more(&self, picker: &Picker) {
+        let shared = &self.target.shared;
+        let candidates = self.candidates(picker);
+        if let Some(node) = self.options.node.as_deref().filter(|_| candidates.is_empty()) {
+            shared.ask(node);
+        }
+        for ready in candidates {
+            if !ready.flags.full.swap(true, Ordering::Relaxed) {
+                shared.attention.notify_one();
+            }
+        }
+    }
+}
+
+/// Counts a call among those that wait for a free stream.
+struct Waiting<'a>(&'a Call);
+
+impl<'a> Waiting<'a> {
+    fn new(call: &'a Call) -> Self {
+        call.target.shared.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(call)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.target.shared.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
