@@ -43,7 +43,8 @@ impl Builder {
         self
     }
 
-    /// Sets what every key begins with; it begins and ends with `/`. Default: `/micro/registry/`, which is Go Micro's.
+    /// Sets below what all keys stand: names of printable ASCII with a `/` between them. Default: `/micro/registry`, which
+    /// is Go Micro's.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
