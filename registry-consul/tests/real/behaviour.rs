@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use micro_registry::{ErrorKind, Method, Node, Registry, Snapshot, Watcher};
 use micro_registry_consul::{Builder, Check, Consul};
+use micro_test_servers::Consul as Agent;
 use reqwest::Method as Http;
 use serde_json::{Value, json};
 use tokio::{
@@ -13,14 +14,12 @@ use tokio::{
     time,
 };
 
-use crate::agent::{Agent, Settings};
-
 const TTL: Duration = Duration::from_secs(900);
 /// No test waits longer for what must come.
 const LIMIT: Duration = Duration::from_secs(120);
 
 async fn plain() -> Agent {
-    Agent::start(Settings::default()).await
+    Agent::builder().start().await.expect("an agent")
 }
 
 fn builder(agent: &Agent) -> Builder {
@@ -47,12 +46,18 @@ async fn change(agent: &Agent, path: &str, body: Value) {
     } else {
         body.to_string()
     };
-    let (status, answer) = agent.request(Http::PUT, path, &body).await;
+    let (status, answer) = agent
+        .request(Http::PUT, path, &body)
+        .await
+        .expect("the agent answers");
     assert!(status.is_success(), "{path}: {status} {answer}");
 }
 
 async fn stored(agent: &Agent, id: &str) -> Value {
-    let (_, answer) = agent.request(Http::GET, &format!("agent/service/{id}"), "").await;
+    let (_, answer) = agent
+        .request(Http::GET, &format!("agent/service/{id}"), "")
+        .await
+        .expect("the agent answers");
     serde_json::from_str(&answer).expect("JSON")
 }
 
@@ -132,7 +137,10 @@ async fn what_other_programs_registered_is_found() {
     change(&agent, "agent/service/register", go_micro).await;
     let registry = registry(&agent);
     let mut watcher = registry.watch("greeter").await.unwrap();
-    let (_, answer) = agent.request(Http::GET, "agent/self", "").await;
+    let (_, answer) = agent
+        .request(Http::GET, "agent/self", "")
+        .await
+        .expect("the agent answers");
     let own: Value = serde_json::from_str(&answer).unwrap();
     let web = format!("web@{}", own["Config"]["NodeName"].as_str().unwrap());
     let snapshot = yields(&mut watcher, &["greeter-4f9f8e6c", &web]).await;
@@ -235,7 +243,7 @@ async fn a_node_is_registered_anew_at_the_next_agent_when_one_fails() {
     let node = node("greeter-1", "boot-1");
     registry.register(&node, TTL).await.unwrap();
     assert!(stored(&first, "greeter-1").await.is_object());
-    first.stop();
+    first.kill();
     assert_eq!(
         registry.register(&node, TTL).await.unwrap_err().kind(),
         ErrorKind::Unavailable
@@ -246,7 +254,7 @@ async fn a_node_is_registered_anew_at_the_next_agent_when_one_fails() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(*registry.get_service("greeter").await.unwrap().nodes()[0], node);
     // Where it was left behind, it is withdrawn, too.
-    first.start_again().await;
+    first.start_again().await.unwrap();
     let other = self::registry(&first);
     other.register(&node, TTL).await.unwrap();
     registry.deregister(&node).await.unwrap();
@@ -287,11 +295,11 @@ async fn what_others_did_to_a_record_is_undone_or_told() {
 
 #[tokio::test]
 async fn an_agent_that_takes_no_more_connections_keeps_those_it_has() {
-    let settings = Settings {
-        configuration: "limits { http_max_conns_per_client = 16 }".to_owned(),
-        master: None,
-    };
-    let agent = Agent::start(settings).await;
+    let agent = Agent::builder()
+        .configuration("limits { http_max_conns_per_client = 16 }")
+        .start()
+        .await
+        .unwrap();
     let registry = registry(&agent);
     let node = node("greeter-1", "boot-1");
     registry.register(&node, TTL).await.unwrap();

@@ -8,9 +8,8 @@ use micro_registry::{
     conformance::{Absent, Foreign, Harness, Restart},
 };
 use micro_registry_consul::{Builder, Consul};
+use micro_test_servers::Consul as Agent;
 use reqwest::Method;
-
-use crate::agent::{Agent, Settings};
 
 /// How an agent is set up, and spoken to.
 #[async_trait]
@@ -61,11 +60,11 @@ impl<S: Setup> Absent for ConsulHarness<S> {
 #[async_trait]
 impl<S: Setup> Restart for ConsulHarness<S> {
     async fn stop(&self) {
-        self.setup.agent().stop();
+        self.setup.agent().kill();
     }
 
     async fn start_empty(&self) {
-        self.setup.agent().start_again().await;
+        self.setup.agent().start_again().await.expect("the agent again");
         self.setup.prepare().await;
     }
 }
@@ -92,7 +91,8 @@ impl<S: Setup> Foreign for ConsulHarness<S> {
                 .setup
                 .agent()
                 .request(Method::PUT, "agent/service/register", &body)
-                .await;
+                .await
+                .expect("the agent answers");
             assert!(status.is_success(), "{answer}");
         }
         bad.len()
@@ -108,7 +108,7 @@ mod plain {
     #[async_trait]
     impl Setup for Plain {
         async fn start() -> Self {
-            Self(Agent::start(Settings::default()).await)
+            Self(Agent::builder().start().await.expect("an agent"))
         }
 
         fn agent(&self) -> &Agent {

@@ -5,17 +5,14 @@ use std::{fs, path::Path, time::Duration};
 use async_trait::async_trait;
 use micro_registry::{Error, ErrorKind, Node, Registry, Result};
 use micro_registry_consul::{Builder, Consul};
+use micro_test_servers::Consul as Agent;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time;
 
-use crate::{
-    agent::{Agent, Settings},
-    conformance::{ConsulHarness, Setup},
-};
+use crate::conformance::{ConsulHarness, Setup};
 
-const MASTER: &str = "5ec7e700-0000-4000-8000-000000000000";
 const TTL: Duration = Duration::from_secs(900);
 /// No test waits longer for what must come.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,15 +28,8 @@ pub(crate) struct Denying {
 #[async_trait]
 impl Setup for Denying {
     async fn start() -> Self {
-        let configuration = format!(
-            "acl {{ enabled = true default_policy = \"deny\" tokens {{ master = \"{MASTER}\" agent = \"{MASTER}\" }} }}"
-        );
-        let settings = Settings {
-            configuration,
-            master: Some(MASTER.to_owned()),
-        };
         Self {
-            agent: Agent::start(settings).await,
+            agent: Agent::builder().rights().start().await.expect("an agent"),
             folder: tempfile::tempdir().expect("a folder for the token"),
         }
     }
@@ -86,19 +76,34 @@ impl Denying {
     }
 
     async fn change(&self, path: &str, body: Value) -> Value {
-        let (status, answer) = self.agent.request(Method::PUT, path, &body.to_string()).await;
+        let (status, answer) = self
+            .agent
+            .request(Method::PUT, path, &body.to_string())
+            .await
+            .expect("the agent answers");
         assert!(status.is_success(), "{path}: {status} {answer}");
         serde_json::from_str(&answer).expect("JSON")
     }
 
     async fn forget(&self, token: &str) {
-        let (_, answer) = self.agent.request(Method::GET, "acl/tokens", "").await;
+        let (_, answer) = self
+            .agent
+            .request(Method::GET, "acl/tokens", "")
+            .await
+            .expect("the agent answers");
         let tokens: Vec<Value> = serde_json::from_str(&answer).expect("JSON");
         for known in tokens {
             let path = format!("acl/token/{}", known["AccessorID"].as_str().expect("an id"));
-            let (_, answer) = self.agent.request(Method::GET, &path, "").await;
+            let (_, answer) = self
+                .agent
+                .request(Method::GET, &path, "")
+                .await
+                .expect("the agent answers");
             if answer.contains(token) {
-                self.agent.request(Method::DELETE, &path, "").await;
+                self.agent
+                    .request(Method::DELETE, &path, "")
+                    .await
+                    .expect("the agent answers");
             }
         }
     }
@@ -214,7 +219,8 @@ async fn a_right_that_is_lost_ends_a_watch_with_an_error_and_no_empty_snapshot()
                     denying
                         .agent
                         .request(Method::PUT, "agent/service/register", body)
-                        .await;
+                        .await
+                        .unwrap();
                 }
                 Err(error) => return error,
             }

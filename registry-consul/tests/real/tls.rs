@@ -5,51 +5,21 @@ use std::{fs, path::PathBuf};
 use async_trait::async_trait;
 use micro_registry::{ErrorKind, Registry};
 use micro_registry_consul::{Builder, Consul};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
-use tempfile::TempDir;
+use micro_test_servers::{Certificates, Consul as Agent};
 
-use crate::{
-    agent::{Agent, Settings},
-    conformance::{ConsulHarness, Setup},
-};
+use crate::conformance::{ConsulHarness, Setup};
 
-/// An agent with certificates, and the folder that they are in.
-pub(crate) struct Mutual {
-    agent: Agent,
-    folder: TempDir,
-}
+/// An agent with certificates.
+pub(crate) struct Mutual(Agent);
 
 #[async_trait]
 impl Setup for Mutual {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the certificates");
-        let authority = authority();
-        write(&folder, "ca.pem", &authority.pem());
-        issue(&folder, "server", &authority, ExtendedKeyUsagePurpose::ServerAuth);
-        issue(&folder, "client", &authority, ExtendedKeyUsagePurpose::ClientAuth);
-        let stranger = self::authority();
-        write(&folder, "other-ca.pem", &stranger.pem());
-        issue(&folder, "other", &stranger, ExtendedKeyUsagePurpose::ClientAuth);
-        let path = folder.path().display();
-        let configuration = format!(
-            "verify_incoming_https = true\n\
-             ca_file = \"{path}/ca.pem\"\ncert_file = \"{path}/server.pem\"\nkey_file = \"{path}/server.key\"\n"
-        );
-        let settings = Settings {
-            configuration,
-            master: None,
-        };
-        Self {
-            agent: Agent::start(settings).await,
-            folder,
-        }
+        Self(Agent::builder().tls().start().await.expect("an agent"))
     }
 
     fn agent(&self) -> &Agent {
-        &self.agent
+        &self.0
     }
 
     fn builder(&self) -> Builder {
@@ -61,41 +31,14 @@ impl Setup for Mutual {
 impl Mutual {
     fn trusting(&self, authority: &str) -> Builder {
         Consul::builder()
-            .address(self.agent.tls_address())
+            .address(self.0.tls_address())
             .ca_file(self.file(authority))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        let certificates = self.0.certificates().expect("it was started with TLS");
+        certificates.file(name)
     }
-}
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().expect("ring makes keys");
-    CertifiedIssuer::self_signed(params, key).expect("an authority signs itself")
-}
-
-/// Writes a certificate for `localhost`, and its key.
-fn issue(
-    folder: &TempDir,
-    name: &str,
-    authority: &CertifiedIssuer<'static, KeyPair>,
-    purpose: ExtendedKeyUsagePurpose,
-) {
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let mut params = CertificateParams::new(names).expect("good names");
-    params.extended_key_usages = vec![purpose];
-    let key = KeyPair::generate().expect("ring makes keys");
-    let certificate = params.signed_by(&key, authority).expect("the authority signs");
-    write(folder, &format!("{name}.pem"), &certificate.pem());
-    write(folder, &format!("{name}.key"), &key.serialize_pem());
-}
-
-fn write(folder: &TempDir, name: &str, text: &str) {
-    fs::write(folder.path().join(name), text).expect("write a certificate");
 }
 
 micro_registry::conformance! { ConsulHarness<Mutual> }
@@ -106,7 +49,7 @@ async fn who_has_no_right_certificate_or_trusts_another_authority_gets_nowhere()
     let stranger = |builder: Builder| {
         builder.client_certificate_files(mutual.file("other.pem"), mutual.file("other.key"))
     };
-    let plain = Consul::builder().address(mutual.agent.tls_address().replace("https", "http"));
+    let plain = Consul::builder().address(mutual.0.tls_address().replace("https", "http"));
     for builder in [
         mutual.trusting("ca.pem"),
         stranger(mutual.trusting("ca.pem")),
@@ -163,23 +106,20 @@ async fn certificates_that_are_replaced_are_used_for_the_next_connection() {
     for file in ["used-ca.pem", "used.pem", "used.key"] {
         fs::write(mutual.file(file), "nothing").unwrap();
     }
-    mutual.agent.stop();
+    mutual.agent().kill();
     assert_eq!(list().await, Some(ErrorKind::Unavailable));
-    mutual.agent.start_again().await;
+    mutual.agent().start_again().await.unwrap();
     assert_eq!(list().await, None);
 }
 
 #[test]
 fn a_certificate_without_its_key_is_refused_before_anything_is_sent() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = authority();
-    issue(&folder, "one", &authority, ExtendedKeyUsagePurpose::ClientAuth);
-    issue(&folder, "two", &authority, ExtendedKeyUsagePurpose::ClientAuth);
-    let file = |name: &str| folder.path().join(name);
+    let certificates = Certificates::new().unwrap();
+    let file = |name: &str| certificates.file(name);
     for (certificate, key) in [
-        ("one.pem", "two.key"),
-        ("one.pem", "one.pem"),
-        ("one.key", "one.key"),
+        ("client.pem", "other.key"),
+        ("client.pem", "client.pem"),
+        ("client.key", "client.key"),
     ] {
         let builder = Consul::builder().client_certificate_files(file(certificate), file(key));
         let error = builder.build().unwrap_err();

@@ -15,6 +15,7 @@ enum Part {
     Gateway,
     Cli,
     Example,
+    Servers,
     Tests,
     Xtask,
 }
@@ -27,6 +28,9 @@ const MAY_KNOW: [(Part, &[Part]); 5] = [
     (Part::Cli, &[Part::Gateway, Part::Framework]),
     (Part::Example, &[Part::Framework, Part::Codegen, Part::Registry]),
 ];
+
+/// The arrows of tests alone: a backend's own start the servers that it speaks to.
+const TESTS_MAY_KNOW: [(Part, &[Part]); 1] = [(Part::Backend, &[Part::Servers])];
 
 /// What the registry contract must not be built with: it knows no gRPC, no configuration and no backend's protocol.
 const NOT_IN_REGISTRY: [&str; 9] = [
@@ -79,6 +83,7 @@ impl Part {
             "gateway" => Self::Gateway,
             "cli" => Self::Cli,
             "tests" => Self::Tests,
+            "tests/servers" => Self::Servers,
             "xtask" => Self::Xtask,
             _ if folder.starts_with("registry-") => Self::Backend,
             _ if folder.starts_with("examples/") => Self::Example,
@@ -86,10 +91,12 @@ impl Part {
         })
     }
 
-    fn may_know(self, other: Self) -> bool {
+    fn may_know(self, other: Self, in_tests: bool) -> bool {
+        let of_tests = if in_tests { &TESTS_MAY_KNOW[..] } else { &[] };
         self == Self::Tests
             || MAY_KNOW
                 .iter()
+                .chain(of_tests)
                 .any(|(part, known)| *part == self && known.contains(&other))
     }
 }
@@ -102,7 +109,7 @@ fn part_of_member(workspace: &Workspace, name: &str) -> Option<Part> {
 /// Why `part` may not depend on `known` like this; `None` when it may.
 fn refusal(part: Part, known: Part, dependency: &Dependency) -> Option<String> {
     let name = &dependency.name;
-    if !part.may_know(known) {
+    if !part.may_know(known, dependency.kind.as_deref() == Some("dev")) {
         return Some(format!(
             "must not depend on `{name}`: {part:?} does not know {known:?}"
         ));
@@ -133,7 +140,7 @@ mod tests {
     use super::*;
 
     /// Every part once, in the order of the diagram, with a name of its own.
-    const MEMBERS: [(&str, &str); 9] = [
+    const MEMBERS: [(&str, &str); 10] = [
         ("micro-registry", "registry"),
         ("micro-registry-mdns", "registry-mdns"),
         ("micro-rs", "framework"),
@@ -141,6 +148,7 @@ mod tests {
         ("micro-gateway", "gateway"),
         ("micro-cli", "cli"),
         ("greeter", "examples/greeter"),
+        ("micro-test-servers", "tests/servers"),
         ("micro-tests", "tests"),
         ("xtask", "xtask"),
     ];
@@ -212,6 +220,20 @@ mod tests {
             let findings = findings(from, &optional(to));
             assert_eq!(findings.len(), 1, "{from} -> {to}");
             assert!(findings[0].to_string().contains(to), "{}", findings[0]);
+        }
+    }
+
+    #[test]
+    fn the_servers_are_for_the_tests_of_backends_alone() {
+        for (kind, allowed) in [(Some("dev"), true), (Some("build"), false), (None, false)] {
+            let dependency = Dependency {
+                kind: kind.map(str::to_owned),
+                ..optional("micro-test-servers")
+            };
+            let is_allowed = |from| findings(from, &dependency).is_empty();
+            assert_eq!(is_allowed("micro-registry-mdns"), allowed, "{kind:?}");
+            assert!(!is_allowed("micro-rs"), "{kind:?}");
+            assert!(is_allowed("micro-tests"), "{kind:?}");
         }
     }
 

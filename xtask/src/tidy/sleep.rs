@@ -6,9 +6,9 @@ use crate::finding::Finding;
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
 const POLLS: [(&str, &str, &str); 6] = [
     (
-        "registry-consul/tests/real/agent.rs",
-        "until_ready",
-        "that an agent of Consul's answers",
+        "tests/servers/src/poll.rs",
+        "on",
+        "what the servers of registries do, such as answering and electing a leader",
     ),
     (
         "framework/tests/client/support.rs",
