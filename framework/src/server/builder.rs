@@ -20,6 +20,7 @@ use super::{
     health::HealthService,
     layers::handlers::{BoxError, BoxService, Handlers, Wrap, wrap},
     reflection,
+    route::Routes,
     stack::{self, Stack},
 };
 use crate::{Error, Result, descriptors};
@@ -29,6 +30,13 @@ const OWN_SERVICES: [&str; 3] = [
     HealthServer::<HealthService>::NAME,
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+];
+
+/// What tells of them.
+const OWN_DESCRIPTORS: [&[u8]; 3] = [
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
 /// Collects what a server is made of.
@@ -133,13 +141,16 @@ impl ServerBuilder {
                 "no descriptors: reflection does not tell of this service"
             );
         }
-        let health = Health::new(self.added.into_keys().chain([self.service.to_string()]));
+        let added: BTreeSet<String> = self.added.into_keys().collect();
+        let own = descriptors::methods_of_all(&OWN_DESCRIPTORS)?;
+        let routes = Routes::new(&added, &OWN_SERVICES, methods.iter().chain(&own));
+        let health = Health::new(added.into_iter().chain([self.service.to_string()]));
         self.routes
             .add_service(HealthServer::new(HealthService(health.clone())));
         reflection::add_to(&mut self.routes, &described, &self.descriptors)?;
         let handlers = Handlers::new(self.routes.routes().prepare(), self.layers);
         Ok(UnboundServer {
-            stack: stack::stack(self.service, &settings, health.clone(), handlers),
+            stack: stack::stack(self.service, &settings, health.clone(), routes, handlers),
             health,
             methods,
             settings,

@@ -17,6 +17,7 @@ mod layers;
 mod listener;
 mod opening;
 mod reflection;
+mod route;
 mod settings;
 mod stack;
 #[cfg(test)]

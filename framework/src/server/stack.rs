@@ -6,32 +6,49 @@ use tower::ServiceBuilder;
 use super::{
     Health, Settings,
     layers::{
+        admit::{Admit, AdmitLayer},
         call::{Call, CallLayer},
         catch_panic::{CatchPanic, CatchPanicLayer},
+        go_micro::{GoMicro, GoMicroLayer},
         handlers::Handlers,
-        message_size::{MessageSize, MessageSizeLayer},
+        messages::{Messages, MessagesLayer},
         probe::{Probe, ProbeLayer},
         refuse::{Refuse, RefuseLayer},
+        route::{Route, RouteLayer},
     },
+    route::Routes,
 };
 
 /// All layers around the handlers.
-pub(super) type Stack = Probe<Refuse<CatchPanic<Call<MessageSize<Handlers>>>>>;
+pub(super) type Stack = Probe<Route<Refuse<GoMicro<Admit<CatchPanic<Call<Messages<Handlers>>>>>>>>;
 
 /// Puts the layers around the handlers.
-pub(super) fn stack(name: ServiceName, settings: &Settings, health: Health, handlers: Handlers) -> Stack {
+pub(super) fn stack(
+    name: ServiceName,
+    settings: &Settings,
+    health: Health,
+    routes: Routes,
+    handlers: Handlers,
+) -> Stack {
     ServiceBuilder::new()
         // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer.
         .layer(ProbeLayer::new(health))
+        // All layers further in know the method, and see its full name.
+        .layer(RouteLayer::new(routes))
         // Before all that costs something or counts: the call is not for this service, its caller goes elsewhere.
         // From here it also sees every answer, so nothing further in can claim to have refused.
-        .layer(RefuseLayer::new(name))
+        .layer(RefuseLayer::new(name.clone()))
+        // Around everything else that answers, so that every error reads as its caller expects; and before the deadline
+        // is read, of which there may be two.
+        .layer(GoMicroLayer::new(name))
+        // Before any code of the user's runs.
+        .layer(AdmitLayer)
         // Around all that runs code of the user's: what it catches is an answer to everybody outside.
         .layer(CatchPanicLayer)
         // The caller's deadline counts all waiting further in. The user's layers and handlers run in its context.
         .layer(CallLayer::new(settings.propagation.clone()))
         // Before the user's layers: a message that is too large is kept by nobody.
-        .layer(MessageSizeLayer::new(settings.message_size_lowered()))
+        .layer(MessagesLayer::new(settings.message_size_lowered()))
         // The user's own layers, if any, then the routes.
         .service(handlers)
 }

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::{
@@ -21,7 +21,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{catch_panic::trailers, timeout::caller_timeout};
-use crate::context::{CallContext, Propagation};
+use crate::{
+    context::{CallContext, Propagation},
+    server::route::Routed,
+};
 
 /// Makes [`Call`].
 #[derive(Clone, Debug)]
@@ -67,9 +70,9 @@ impl<S> Call<S> {
     }
 }
 
-impl<S, R, B> Service<Request<R>> for Call<S>
+impl<S, R, B> Service<Routed<R>> for Call<S>
 where
-    S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<CallBody<B>>;
     type Error = Infallible;
@@ -79,10 +82,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        match self.context(request.headers()) {
+    fn call(&mut self, routed: Routed<R>) -> Self::Future {
+        match self.context(routed.request.headers()) {
             Ok(context) => CallFuture::Running {
-                handler: context.clone().scope(self.inner.call(request)),
+                handler: context.clone().scope(self.inner.call(routed)),
                 timer: context.deadline().map(sleep_until),
                 context,
             },

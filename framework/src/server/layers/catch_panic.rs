@@ -9,13 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, uri::PathAndQuery};
+use http::{HeaderMap, Response, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::error;
+
+use crate::server::route::Routed;
 
 /// Makes [`CatchPanic`].
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +37,9 @@ pub(crate) struct CatchPanic<S> {
     inner: S,
 }
 
-impl<S, R, B> Service<Request<R>> for CatchPanic<S>
+impl<S, R, B> Service<Routed<R>> for CatchPanic<S>
 where
-    S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<CatchPanicBody<B>>;
     type Error = Infallible;
@@ -47,10 +49,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let method = request.uri().path_and_query().cloned();
+    fn call(&mut self, routed: Routed<R>) -> Self::Future {
+        let method = routed.request.uri().path_and_query().cloned();
         // Making the future may run code of the user's too, and here a panic would end the whole connection.
-        let inner = catch(&method, || self.inner.call(request)).ok();
+        let inner = catch(&method, || self.inner.call(routed)).ok();
         CatchPanicFuture { inner, method }
     }
 }

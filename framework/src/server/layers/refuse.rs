@@ -7,13 +7,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use micro_registry::ServiceName;
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::server::route::Routed;
 
 /// The registry name of the service that the caller means. No such header: no check.
 pub(crate) const SERVICE: HeaderName = HeaderName::from_static("micro-service");
@@ -70,9 +72,9 @@ impl<S> Refuse<S> {
     }
 }
 
-impl<S, R, B> Service<Request<R>> for Refuse<S>
+impl<S, R, B> Service<Routed<R>> for Refuse<S>
 where
-    S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<RefuseBody<B>>;
     type Error = Infallible;
@@ -82,13 +84,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        match self.refusal(request.headers()) {
+    fn call(&mut self, routed: Routed<R>) -> Self::Future {
+        match self.refusal(routed.request.headers()) {
             Some(response) => RefuseFuture::Refused {
                 response: Some(response),
             },
             None => RefuseFuture::Passed {
-                inner: self.inner.call(request),
+                inner: self.inner.call(routed),
             },
         }
     }

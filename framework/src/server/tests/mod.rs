@@ -3,6 +3,7 @@
 mod calls;
 mod deadlines;
 mod drain;
+mod go_micro;
 mod limits;
 mod openings;
 mod panics;

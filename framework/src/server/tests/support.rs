@@ -14,7 +14,7 @@ use tokio::{
 
 pub(super) use self::{
     connection::Connection,
-    echo::{ECHO, Echo, Order, descriptors},
+    echo::{ECHO, Echo, Order, descriptors, detail},
 };
 use crate::server::{Listener, Server, ServerBuilder, Settings, bind};
 

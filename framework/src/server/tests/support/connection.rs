@@ -14,6 +14,7 @@ use tokio::{
     sync::Mutex,
     time::timeout,
 };
+use tokio_stream::StreamExt;
 use tonic::{IntoRequest, IntoStreamingRequest, Response, Status, Streaming, body::Body, client::Grpc};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
@@ -55,8 +56,16 @@ impl Connection {
     }
 
     pub(crate) async fn call(&self, order: impl IntoRequest<Order>) -> Result<Response<Order>, Status> {
+        self.call_at("/test.Echo/Call", order).await
+    }
+
+    pub(crate) async fn call_at(
+        &self,
+        path: &'static str,
+        order: impl IntoRequest<Order>,
+    ) -> Result<Response<Order>, Status> {
         let mut grpc = Grpc::new(self.clone());
-        let path = PathAndQuery::from_static("/test.Echo/Call");
+        let path = PathAndQuery::from_static(path);
         within_long(grpc.unary(order.into_request(), path, ProstCodec::default())).await
     }
 
@@ -85,6 +94,16 @@ impl Connection {
         let mut grpc = Grpc::new(self.clone());
         let path = PathAndQuery::from_static("/test.Echo/Collect");
         within_long(grpc.client_streaming(orders.into_streaming_request(), path, ProstCodec::default())).await
+    }
+}
+
+impl Connection {
+    /// Calls the method that answers with a stream as generated clients of Go Micro's do: without closing their side.
+    pub(crate) async fn stream_without_end(&self, text: &str) -> Result<Response<Streaming<Order>>, Status> {
+        let mut grpc = Grpc::new(self.clone());
+        let path = PathAndQuery::from_static("/test.Echo/Stream");
+        let orders = tokio_stream::iter([Order::new(text)]).chain(tokio_stream::pending());
+        within_long(grpc.streaming(orders.into_streaming_request(), path, ProstCodec::default())).await
     }
 }
 

@@ -12,13 +12,13 @@ use futures_util::{Stream, StreamExt, future::BoxFuture, stream};
 use http::HeaderValue;
 use prost::Message;
 use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
-    ServiceDescriptorProto,
+    Any, DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    MethodDescriptorProto, ServiceDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
 use tokio::sync::{Notify, watch};
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     body::Body,
     server::{Grpc, NamedService},
 };
@@ -78,6 +78,7 @@ impl Echo {
                 "waited".to_owned()
             }
             "refused" => return Err(with_refusal(Status::unavailable("elsewhere"))),
+            "detailed" => return Err(detailed()),
             "marked" => {
                 let mut response = Response::new(Order::new("marked"));
                 mark(response.metadata_mut());
@@ -140,6 +141,30 @@ fn mark(metadata: &mut tonic::metadata::MetadataMap) {
 fn with_refusal(mut status: Status) -> Status {
     mark(status.metadata_mut());
     status
+}
+
+/// A status as handlers write it that tell more than a text.
+fn detailed() -> Status {
+    Status::with_details(
+        Code::NotFound,
+        "nobody of this name",
+        status_details(&[detail()]).into(),
+    )
+}
+
+/// What such a status tells more.
+pub(crate) fn detail() -> Any {
+    Any {
+        type_url: "type.googleapis.com/test.Order".into(),
+        value: Order::new("more").encode_to_vec(),
+    }
+}
+
+/// `google.rpc.Status` of these details.
+fn status_details(details: &[Any]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    prost::encoding::message::encode_repeated(3, details, &mut encoded);
+    encoded
 }
 
 impl NamedService for Echo {

@@ -1,0 +1,121 @@
+//! Admits a call to the code of users, or says why not.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tonic::Status;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::server::route::Routed;
+
+/// Makes [`Admit`].
+#[derive(Clone, Debug)]
+pub(crate) struct AdmitLayer;
+
+impl<S> Layer<S> for AdmitLayer {
+    type Service = Admit<S>;
+
+    fn layer(&self, inner: S) -> Admit<S> {
+        Admit { inner }
+    }
+}
+
+/// The service that [`AdmitLayer`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Admit<S> {
+    inner: S,
+}
+
+impl<S, R, B> Service<Routed<R>> for Admit<S>
+where
+    S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<AdmitBody<B>>;
+    type Error = Infallible;
+    type Future = AdmitFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, routed: Routed<R>) -> Self::Future {
+        match &routed.route.refusal {
+            Some(reason) => AdmitFuture::Refused {
+                status: Some(Status::unimplemented(reason)),
+            },
+            None => AdmitFuture::Admitted {
+                inner: self.inner.call(routed),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The refusal, or the answer of a handler.
+    #[project = Projected]
+    pub(crate) enum AdmitFuture<F> {
+        Refused { status: Option<Status> },
+        Admitted { #[pin] inner: F },
+    }
+}
+
+impl<F, B> Future for AdmitFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<AdmitBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Projected::Refused { status } => {
+                let status = status.take().expect("not polled after it is ready");
+                Poll::Ready(Ok(status.into_http().map(|()| AdmitBody { inner: None })))
+            }
+            Projected::Admitted { inner } => {
+                let Ok(response) = ready!(inner.poll(cx));
+                Poll::Ready(Ok(response.map(|body| AdmitBody { inner: Some(body) })))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The body of a handler's answer, or none.
+    pub(crate) struct AdmitBody<B> {
+        #[pin]
+        inner: Option<B>,
+    }
+}
+
+impl<B: Body> Body for AdmitBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
