@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-/// Waits between attempts: anything from nothing to a bound that doubles with each failure up to a cap.
+/// The least share of the cap that is waited once the bound has grown to it.
+const SHARE_MIN: f64 = 0.8;
+
+/// Waits between attempts: anything from nothing to a bound that doubles with each failure up to a cap, and from then on
+/// nearly the cap.
 ///
 /// Full jitter spreads those who failed together, so that a registry or a node that comes back is not met by all of
-/// them at once.
+/// them at once. Once they are spread, long waits of nearly one length keep them so: of many who wait anything up to the
+/// cap, twice as many come in the first moment as on average.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     base: Duration,
+    factor: u32,
     cap: Duration,
     failures: u32,
 }
@@ -18,6 +24,17 @@ impl Backoff {
     pub(crate) const fn new(base: Duration, cap: Duration) -> Self {
         Self {
             base,
+            factor: 2,
+            cap,
+            failures: 0,
+        }
+    }
+
+    /// Waits up to `base` after the first failure, and nearly `cap` after the others: for those who are spread anyway.
+    pub(crate) const fn steep(base: Duration, cap: Duration) -> Self {
+        Self {
+            base,
+            factor: u32::MAX,
             cap,
             failures: 0,
         }
@@ -27,10 +44,12 @@ impl Backoff {
     pub(crate) fn next_wait(&mut self) -> Duration {
         let bound = self
             .base
-            .saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
-            .min(self.cap);
+            .saturating_mul(self.factor.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
-        bound.mul_f64(fastrand::f64())
+        if bound < self.cap {
+            return bound.mul_f64(fastrand::f64());
+        }
+        self.cap.mul_f64(SHARE_MIN + (1.0 - SHARE_MIN) * fastrand::f64())
     }
 
     /// Forgets the failures, after a success.
@@ -57,12 +76,27 @@ mod tests {
     }
 
     #[test]
-    fn waits_spread_over_the_whole_range() {
-        let mut backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(4));
-        let waits: Vec<_> = (0..1_000).map(|_| backoff.next_wait()).collect();
+    fn waits_below_the_cap_spread_over_the_whole_range() {
+        let mut backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(5));
+        let waits: Vec<_> = (0..1_000)
+            .map(|_| {
+                backoff.reset();
+                backoff.next_wait()
+            })
+            .collect();
         for second in 0..4 {
             let within = waits.iter().filter(|wait| wait.as_secs() == second).count();
             assert!((150..=350).contains(&within), "second {second}: {within}");
+        }
+    }
+
+    #[test]
+    fn a_steep_one_waits_nearly_the_cap_from_the_second_failure_on() {
+        let mut backoff = Backoff::steep(Duration::from_millis(500), Duration::from_secs(5));
+        assert!(backoff.next_wait() <= Duration::from_millis(500));
+        for _ in 0..100 {
+            let bounds = Duration::from_secs(4)..=Duration::from_secs(5);
+            assert!(bounds.contains(&backoff.next_wait()));
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::{Error, backoff::Backoff, control::Owned, service::pulse::Pulse};
 
 /// The first bound of the wait after a failure, and the last.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// Into how many parts a ttl is divided for the longest wait between renewals that fail, so that several fit into it.
+const RETRY_SHARE: u32 = 6;
 /// How often a failure that goes on is warned of.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the clocks are compared while nothing is due.
@@ -187,7 +189,9 @@ impl Announcing {
         self.told = true;
         self.known = true;
         self.conflict_since = None;
-        self.backoff.reset();
+        // Renewals are spread over a third of the ttl, and quick retries would only bring nodes together.
+        let cap = RETRY_WAIT.1.min(*ttl / RETRY_SHARE).max(RETRY_WAIT.0);
+        self.backoff = Backoff::steep(RETRY_WAIT.0, cap);
         self.standing.send_if_modified(|standing| {
             let changed = !standing.confirmed;
             standing.confirmed = true;

@@ -1,5 +1,6 @@
 //! The registry of these tests does what a script says, on a clock that stands still.
 
+mod crowds;
 mod gaps;
 mod warnings;
 mod withdrawal;
@@ -272,36 +273,4 @@ async fn renewals_go_on_while_every_worker_of_the_callers_runtime_is_blocked() {
         calls.recv_timeout(Duration::from_secs(30)).unwrap();
     }
     drop(announcer);
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_nodes_that_lost_their_registry_do_not_come_back_all_at_once() {
-    let registry = Scripted::new([]);
-    registry.always(UNAVAILABLE);
-    let announcers: Vec<_> = (0..200)
-        .map(|at| {
-            let mut announcement = announcement(&registry);
-            announcement.node = Arc::new(node(&format!("greeter-{at}"), "this"));
-            let announcer = Announcer::start(announcement, Control::on(Handle::current()));
-            announcer.aim(Goal::Announced);
-            announcer
-        })
-        .collect();
-    time::sleep(Duration::from_secs(60)).await;
-    registry.always(Act::Answer);
-    let back = Instant::now();
-    for announcer in &announcers {
-        confirmed(announcer).await;
-    }
-    let attempts = registry.times(Call::Register);
-    let returned: Vec<_> = attempts
-        .iter()
-        .filter(|at| **at > back)
-        .map(|at| *at - back)
-        .collect();
-    for second in 0..5 {
-        let within = returned.iter().filter(|at| at.as_secs() == second).count();
-        assert!(within <= 100, "second {second}: {within} of {}", returned.len());
-    }
-    assert!(returned.iter().max().unwrap() <= &Duration::from_secs(6));
 }
