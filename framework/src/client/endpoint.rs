@@ -103,6 +103,16 @@ impl Endpoint {
         self.failures > 0 && !self.is_ready()
     }
 
+    /// Whether there are connections, though they may take no more streams.
+    pub(super) fn has_connections(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// Whether a call named this node, be it long ago.
+    pub(super) fn was_named(&self) -> bool {
+        self.named_until.is_some()
+    }
+
     /// Whether a connection is being made.
     pub(super) fn is_connecting(&self) -> bool {
         self.state == State::Connecting
@@ -140,13 +150,17 @@ impl Endpoint {
         self.named_until = Some(now + NAMED_FOR);
     }
 
-    /// Whether a call named this node of late.
-    pub(super) fn is_named(&self, now: Instant) -> bool {
-        self.named_until.is_some_and(|until| until > now)
+    /// Forgets that a call named this node, once that is long ago.
+    pub(super) fn forget_name(&mut self, now: Instant) {
+        self.named_until = self.named_until.filter(|until| *until > now);
     }
 
-    /// Lets go of the connections, which end with their last stream, and of the next try.
-    pub(super) fn rest(&mut self) {
+    /// Lets go of the connections, which end with their last stream, and of the next try. A node that the registry no
+    /// longer lists keeps them: they alone speak for it.
+    pub(super) fn rest_unless_held(&mut self) {
+        if self.held_until.is_some() {
+            return;
+        }
         if !self.connections.is_empty() {
             self.connections.clear();
             self.published = None;
@@ -198,6 +212,12 @@ impl Endpoint {
         } else if self.state == State::Idle && !self.is_ready() {
             self.connect_failed(now);
         }
+    }
+
+    /// Whether calls have found something here that the control task has to look at.
+    pub(super) fn wants_attention(&self) -> bool {
+        self.flags.refused.load(Ordering::Relaxed)
+            || self.connections.iter().any(|held| held.connection.is_closing())
     }
 
     /// Forgets connections that take no new streams: their last ones end without us.
@@ -255,111 +275,4 @@ fn rank(client: u64, id: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::connection::tests::connection, *};
-
-    fn endpoint() -> Endpoint {
-        let address = "127.0.0.1:9090".parse().unwrap();
-        let node = Node::builder("greeter".parse().unwrap(), "a", address);
-        Endpoint::new(Arc::new(node.build().unwrap()), 1)
-    }
-
-    /// An endpoint with a connection, and that connection.
-    async fn ready(now: Instant) -> (Endpoint, Arc<Connection>, impl Sized) {
-        let (held, driver) = connection(1, 1).await;
-        let (mut endpoint, held) = (endpoint(), Arc::new(held));
-        endpoint.connected(Arc::clone(&held), now);
-        (endpoint, held, driver)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waits_grow_by_the_factor_up_to_the_cap() {
-        let (mut endpoint, now) = (endpoint(), Instant::now());
-        let mut expected_ms = 100.0;
-        for _ in 0..1000 {
-            endpoint.connect_failed(now);
-            let share = (endpoint.next_wake().unwrap() - now).as_secs_f64() * 1000.0 / expected_ms;
-            assert!((0.79..1.21).contains(&share), "{share} of {expected_ms} ms");
-            expected_ms = (expected_ms * BACKOFF_FACTOR).min(10_000.0);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_was_short_and_of_no_use_counts_as_a_failed_connect() {
-        let now = Instant::now();
-        for (answered, lived, failures) in [
-            (false, Duration::ZERO, 8),
-            (true, Duration::ZERO, 0),
-            (false, SHORT_LIVED, 0),
-        ] {
-            let (mut endpoint, connection, _driver) = ready(now).await;
-            endpoint.failures = 7;
-            if answered {
-                connection.set_answered();
-            }
-            endpoint.disconnected(1, now + lived);
-            assert_eq!(
-                endpoint.failures, failures,
-                "answered: {answered}, lived: {lived:?}"
-            );
-            assert_eq!(endpoint.next_wake().is_some(), failures > 0);
-            assert!(endpoint.ready().is_none());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_closes_before_it_answers_backs_off_before_it_has_ended() {
-        let now = Instant::now();
-        let (mut endpoint, connection, _driver) = ready(now).await;
-        assert!(endpoint.ready().is_some());
-        connection.close();
-        endpoint.retire_closing(now);
-        assert!(endpoint.ready().is_none());
-        assert!(!endpoint.wants_connection(true, 4, now), "it backs off");
-        endpoint.disconnected(1, now);
-        assert_eq!(endpoint.failures, 1, "its end is no second failure");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_of_another_service_is_left_alone_for_its_time() {
-        let now = Instant::now();
-        let (mut endpoint, _connection, _driver) = ready(now).await;
-        endpoint.refused(now);
-        assert!(endpoint.ready().is_none());
-        assert!(!endpoint.wants_connection(true, 4, now + REFUSED_FOR / 2));
-        assert!(endpoint.wants_connection(true, 4, now + REFUSED_FOR));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_made_when_wanted_or_full_and_no_wait_is_on() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(60);
-        for (state, held, ahead, wanted) in [
-            (State::Idle, false, true, true),
-            (State::Idle, false, false, false),
-            (State::Idle, true, true, false),
-            (State::Connecting, false, true, false),
-            (State::Backoff(later), false, true, false),
-            (State::Backoff(now), false, true, true),
-            (State::Backoff(now), false, false, false),
-            (State::Backoff(now), true, true, false),
-        ] {
-            let mut endpoint = endpoint();
-            endpoint.state = state;
-            endpoint.held_until = held.then_some(later);
-            let case = format!("{state:?}, held: {held}, ahead: {ahead}");
-            assert_eq!(endpoint.wants_connection(ahead, 4, now), wanted, "{case}");
-            assert_eq!(endpoint.is_connecting(), wanted || state == State::Connecting);
-        }
-        for (full, connections_max, wanted) in [(false, 2, false), (true, 2, true), (true, 1, false)] {
-            let (mut endpoint, _connection, _driver) = ready(now).await;
-            endpoint.flags.full.store(full, Ordering::Relaxed);
-            let case = format!("full: {full}, of {connections_max}");
-            assert_eq!(
-                endpoint.wants_connection(true, connections_max, now),
-                wanted,
-                "{case}"
-            );
-        }
-    }
-}
+mod tests;

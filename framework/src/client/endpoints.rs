@@ -1,15 +1,14 @@
 //! The control task of one service: turns snapshots into endpoints, connects ahead of calls, and publishes what is ready.
 
+mod opening;
+
 use std::{
-    collections::BTreeMap,
     io,
-    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use micro_registry::{Error, Node, ServiceName, Snapshot};
+use micro_registry::{Error, ServiceName, Snapshot};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -17,22 +16,25 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use self::opening::{Key, open, plan};
 use super::{
-    connection::{Connection, Driver, Keepalive, Plan},
+    census::Census,
+    changes::Changes,
+    connection::{Connection, Driver},
     connector::Connect,
     endpoint::Endpoint,
     follower::Discovered,
-    methods::Methods,
     picker::{Known, Picker},
     settings::Settings,
-    subset::Subset,
+    table::{Id, Table},
     target::Shared,
     times::FAR,
     unsent::chain,
 };
 
-/// Nodes that another program announced may end connections that ping more often than this (gRFC A8).
-const FOREIGN_KEEPALIVE: Duration = Duration::from_secs(300);
+/// How far apart snapshots are taken in at least: what comes sooner is taken in with what comes next. Connections that
+/// come and end are taken in at once.
+const COALESCE: Duration = Duration::from_millis(50);
 
 /// The control task's state. Dropping it ends every connection once its last stream has ended.
 #[derive(Debug)]
@@ -44,21 +46,17 @@ pub(super) struct Endpoints {
     discovered: watch::Receiver<Discovered>,
     /// Random per client: gives each its own order of the nodes.
     client: u64,
-    endpoints: BTreeMap<String, Endpoint>,
+    table: Table,
     connecting: JoinSet<(Key, io::Result<(Connection, Driver)>)>,
     driving: JoinSet<(Key, u64, hyper::Result<()>)>,
     connections_made: u64,
     /// The last snapshot that was applied.
     snapshot: Option<Snapshot>,
-    methods: Arc<Methods>,
+    /// When that was.
+    discovered_at: Option<Instant>,
+    census: Census,
     registry_failure: Option<Arc<Error>>,
     connect_failure: Option<Arc<str>>,
-}
-
-/// Which start of which node a connection belongs to.
-#[derive(Clone, Debug)]
-struct Key {
-    node: Arc<Node>,
 }
 
 impl Endpoints {
@@ -76,12 +74,13 @@ impl Endpoints {
             shared,
             discovered,
             client: fastrand::u64(..),
-            endpoints: BTreeMap::new(),
+            table: Table::default(),
             connecting: JoinSet::new(),
             driving: JoinSet::new(),
             connections_made: 0,
             snapshot: None,
-            methods: Arc::default(),
+            discovered_at: None,
+            census: Census::default(),
             registry_failure: None,
             connect_failure: None,
         }
@@ -91,8 +90,9 @@ impl Endpoints {
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let mut followed = true;
+        let mut wake = None;
         loop {
-            let wake = self.next_wake();
+            let earliest = self.discovered_at.map(|at| at + COALESCE);
             let sleep = async {
                 match wake {
                     Some(wake) => time::sleep_until(wake).await,
@@ -100,7 +100,7 @@ impl Endpoints {
                 }
             };
             tokio::select! {
-                changed = self.discovered.changed(), if followed => {
+                changed = changed_after(&mut self.discovered, earliest), if followed => {
                     // Without a control runtime nobody follows any more: what is known stays in use.
                     followed = changed.is_ok();
                     self.discover();
@@ -120,7 +120,7 @@ impl Endpoints {
             }
             self.drain_ready_events();
             self.expire_held();
-            self.connect_wanted();
+            wake = self.connect_wanted();
             self.publish();
         }
     }
@@ -142,129 +142,154 @@ impl Endpoints {
 
     fn discover(&mut self) {
         let discovered = self.discovered.borrow_and_update().clone();
+        self.discovered_at = Some(Instant::now());
         self.registry_failure = discovered.failure;
-        if let Some(snapshot) = discovered.snapshot
-            && self.snapshot.as_ref() != Some(&snapshot)
-        {
-            self.apply(&snapshot);
-            self.snapshot = Some(snapshot);
+        if let Some(snapshot) = discovered.snapshot {
+            self.apply(snapshot);
         }
     }
 
-    /// Makes the difference between what is known and `snapshot`.
-    fn apply(&mut self, snapshot: &Snapshot) {
-        self.methods = Methods::agreed(snapshot);
-        let listed = self
-            .endpoints
-            .values()
-            .filter(|endpoint| endpoint.held_until.is_none())
-            .count();
-        let missing =
-            |endpoint: &Endpoint| endpoint.held_until.is_none() && snapshot.get(endpoint.node.id()).is_none();
-        let gone = self
-            .endpoints
-            .values()
-            .filter(|endpoint| missing(endpoint))
-            .count();
-        let doubtful = gone > 0 && (gone == listed || (gone >= 2 && gone * 2 > listed));
+    /// Takes in what is different from the last snapshot.
+    fn apply(&mut self, snapshot: Snapshot) {
+        let before = self.snapshot.clone().unwrap_or_else(Snapshot::empty);
+        let changes = Changes::between(&before, &snapshot);
+        if changes.is_empty() && self.snapshot.is_some() {
+            return;
+        }
+        for (before, node) in &changes.listed {
+            self.census.enter(node);
+            before.iter().for_each(|before| self.census.leave(before));
+            let known = self.table.change(node.id(), |endpoint| endpoint.update(node));
+            if known != Some(true) {
+                // A new node, or a new start under a known id: connections to the old one end with their streams.
+                self.table.insert(Endpoint::new(Arc::clone(node), self.client));
+            }
+        }
+        let gone = &changes.gone;
+        let doubtful = gone.len() == before.len() || (gone.len() >= 2 && gone.len() * 2 > before.len());
         let until = Instant::now() + self.settings.hold_down.min(FAR);
         let mut held = 0;
-        self.endpoints.retain(|_, endpoint| {
-            if !missing(endpoint) {
-                return true;
+        for node in gone {
+            self.census.leave(node);
+            let keep = self.table.change(node.id(), |endpoint| {
+                let keep = doubtful && endpoint.is_ready();
+                endpoint.held_until = keep.then_some(until);
+                keep
+            });
+            match keep {
+                Some(true) => held += 1,
+                _ => self.table.remove(node.id()),
             }
-            let keep = doubtful && endpoint.is_ready();
-            if keep {
-                endpoint.held_until = Some(until);
-                held += 1;
-            }
-            keep
-        });
+        }
         if held > 0 {
-            let (service, hold_down) = (&self.service, self.settings.hold_down);
+            let (service, gone, hold_down) = (&self.service, gone.len(), self.settings.hold_down);
             warn!(%service, gone, held, ?hold_down, "a snapshot lacks most nodes, those with a connection stay");
         }
-        for node in snapshot.nodes() {
-            let known = self
-                .endpoints
-                .get_mut(node.id())
-                .is_some_and(|endpoint| endpoint.update(node));
-            if !known {
-                // A new node, or a new start under a known id: connections to the old one end with their streams.
-                self.endpoints
-                    .insert(node.id().to_owned(), Endpoint::new(Arc::clone(node), self.client));
-            }
-        }
+        self.snapshot = Some(snapshot);
     }
 
     /// Drops nodes that the registry has not listed again in time, or whose connection, which alone spoke for them, is
     /// closing.
     fn expire_held(&mut self) {
         let now = Instant::now();
-        self.endpoints.retain(|_, endpoint| {
-            endpoint
-                .held_until
-                .is_none_or(|until| until > now && endpoint.is_ready())
-        });
+        let expired = |id: &&Id| {
+            let endpoint = self.table.get(id);
+            endpoint.is_none_or(|held| held.held_until.is_none_or(|until| until <= now) || !held.is_ready())
+        };
+        for id in self.table.held().filter(expired).cloned().collect::<Vec<_>>() {
+            self.table.remove(&id);
+        }
     }
 
     /// Looks at what calls have found: connections that take no more streams, full nodes, servers of other services.
     fn attend(&mut self) {
         let now = Instant::now();
-        for endpoint in self.endpoints.values_mut() {
-            endpoint.retire_closing(now);
-            if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
-                let (service, node, address) = (&self.service, endpoint.node.id(), endpoint.node.address());
-                warn!(%service, node, %address, "the server there is another service");
-                endpoint.refused(now);
-            }
+        let found = |id: &&Id| self.table.get(id).is_some_and(Endpoint::wants_attention);
+        for id in self.table.connected().filter(found).cloned().collect::<Vec<_>>() {
+            self.table.change(&id, |endpoint| {
+                endpoint.retire_closing(now);
+                drop_refused(&self.service, endpoint, now);
+            });
         }
     }
 
-    /// Starts the connects that are due: ahead of calls to a subset, and to nodes that calls ask for by name.
-    fn connect_wanted(&mut self) {
+    /// Starts the connects that are due, ahead of calls to a subset, and to nodes that calls ask for by name, and lets go
+    /// of what stood in for others. Says when the next backoff or hold-down ends.
+    fn connect_wanted(&mut self) -> Option<Instant> {
         let now = Instant::now();
         for id in self.shared.asked() {
-            if let Some(endpoint) = self.endpoints.get_mut(&id) {
-                endpoint.named(now);
-            }
+            self.table.change(&id, |endpoint| endpoint.named(now));
         }
-        let subset = Subset::choose(&self.endpoints, self.settings.subset);
-        subset.trim(&mut self.endpoints, now);
-        for endpoint in self.endpoints.values_mut() {
-            let wanted = subset.wants(endpoint, now);
-            if endpoint.wants_connection(wanted, self.settings.connections_per_node, now) {
-                self.connections_made += 1;
-                let (id, node) = (self.connections_made, Arc::clone(&endpoint.node));
-                let plan = plan(&self.settings, &self.connector, &node);
-                self.connecting
-                    .spawn(async move { (Key { node }, open(id, plan).await) });
-            }
+        let size = self.settings.subset;
+        if self.table.len() <= size {
+            let all: Vec<_> = self.table.ids().cloned().collect();
+            return all.iter().filter_map(|id| self.connect(id, true, now)).min();
         }
+        for id in self.table.named().cloned().collect::<Vec<_>>() {
+            self.table.change(&id, |endpoint| endpoint.forget_name(now));
+        }
+        let wanted = self.table.wanted(size);
+        // Others stand in only for as long as one of those is missing, so that a fault does not leave a client with
+        // connections to all nodes of a large service.
+        let mut present = self.table.present(size);
+        let all_present = present.all(|id| self.table.get(id).is_some_and(Endpoint::is_ready));
+        drop(present);
+        let others = self.table.connected().filter(|id| !wanted.contains(*id));
+        let others: Vec<_> = others.cloned().collect();
+        let mut wake = None;
+        for id in others {
+            if all_present {
+                self.table.change(&id, Endpoint::rest_unless_held);
+            }
+            wake = wake.into_iter().chain(self.connect(&id, false, now)).min();
+        }
+        let wakes = wanted.iter().filter_map(|id| self.connect(id, true, now));
+        wakes.chain(wake).min()
+    }
+
+    /// Connects to a node, if it is time. Says when something is due without anything happening.
+    fn connect(&mut self, id: &Id, wanted: bool, now: Instant) -> Option<Instant> {
+        let connections_max = self.settings.connections_per_node;
+        let (node, wake) = self.table.change(id, |endpoint| {
+            let starts = endpoint.wants_connection(wanted, connections_max, now);
+            (starts.then(|| Arc::clone(&endpoint.node)), endpoint.next_wake())
+        })?;
+        if let Some(node) = node {
+            self.connections_made += 1;
+            let (id, plan) = (
+                self.connections_made,
+                plan(&self.settings, &self.connector, &node),
+            );
+            self.connecting
+                .spawn(async move { (Key { node }, open(id, plan).await) });
+        }
+        wake
     }
 
     fn connected(&mut self, key: Key, result: io::Result<(Connection, Driver)>) {
         let now = Instant::now();
         // The node may have gone, been restarted or turned out to be another service meanwhile: then the connection ends
         // here.
-        let Some(endpoint) = self
-            .endpoints
-            .get_mut(key.node.id())
-            .filter(|endpoint| key.is_of(endpoint) && endpoint.is_connecting())
-        else {
+        let is_awaited = |endpoint: &Endpoint| key.is_of(endpoint) && endpoint.is_connecting();
+        if !self.table.get(key.node.id()).is_some_and(is_awaited) {
             return;
-        };
+        }
+        let (service, node, address) = (&self.service, key.node.id(), key.node.address());
         match result {
             Ok((connection, driver)) => {
-                debug!(service = %self.service, node = key.node.id(), address = %key.node.address(), "connected");
-                let id = connection.id;
-                endpoint.connected(Arc::new(connection), now);
+                debug!(%service, node, %address, "connected");
+                let (id, connection) = (connection.id, Arc::new(connection));
+                self.table
+                    .change(node, |endpoint| endpoint.connected(connection, now));
                 self.driving.spawn(async move { (key, id, driver.await) });
             }
             Err(error) => {
-                endpoint.connect_failed(now);
-                let failure = format!("`{}` at {}: {error}", key.node.id(), key.node.address());
-                debug!(service = %self.service, failures = endpoint.failures, "connect failed: {failure}");
+                let failures = self.table.change(node, |endpoint| {
+                    endpoint.connect_failed(now);
+                    endpoint.failures
+                });
+                let failure = format!("`{node}` at {address}: {error}");
+                debug!(%service, failures, "connect failed: {failure}");
                 self.connect_failure = Some(failure.into());
             }
         }
@@ -273,33 +298,31 @@ impl Endpoints {
     fn disconnected(&mut self, key: &Key, id: u64, result: &hyper::Result<()>) {
         let error = result.as_ref().err().map(|error| chain(error));
         debug!(service = %self.service, node = key.node.id(), error, "connection ended");
-        let Some(endpoint) = self
-            .endpoints
-            .get_mut(key.node.id())
-            .filter(|endpoint| key.is_of(endpoint))
-        else {
-            return;
-        };
-        endpoint.disconnected(id, Instant::now());
-    }
-
-    /// When the next backoff or hold-down ends.
-    fn next_wake(&self) -> Option<Instant> {
-        self.endpoints.values().filter_map(Endpoint::next_wake).min()
+        let now = Instant::now();
+        self.table.change(key.node.id(), |endpoint| {
+            if key.is_of(endpoint) {
+                endpoint.disconnected(id, now);
+                drop_refused(&self.service, endpoint, now);
+            }
+        });
     }
 
     /// Publishes what is ready, if that is news: everybody who waits looks at it.
     fn publish(&mut self) {
-        let ready: Box<[_]> = self.endpoints.values_mut().filter_map(Endpoint::ready).collect();
+        let connected: Vec<_> = self.table.connected().cloned().collect();
+        let ready = connected
+            .iter()
+            .filter_map(|id| self.table.change(id, Endpoint::ready)?);
+        let ready: Box<[_]> = ready.collect();
         let known = Known {
             snapshot: self.snapshot.clone(),
             registry_failure: self.registry_failure.clone(),
             connect_failure: self.connect_failure.clone(),
-            pending: self.endpoints.values().any(|endpoint| !endpoint.is_ready()),
+            pending: ready.len() < self.table.len(),
         };
         let picker = Picker {
             ready,
-            methods: Arc::clone(&self.methods),
+            methods: self.census.agreed(),
             known,
         };
         if !self.shared.picker().is_same(&picker) {
@@ -308,36 +331,25 @@ impl Endpoints {
     }
 }
 
-impl Key {
-    /// Whether `endpoint` is still the same start of the same node.
-    fn is_of(&self, endpoint: &Endpoint) -> bool {
-        endpoint.node.boot() == self.node.boot() && endpoint.node.address() == self.node.address()
+/// Waits for the next change, but not before `earliest`. Loses none when it is dropped.
+async fn changed_after(
+    discovered: &mut watch::Receiver<Discovered>,
+    earliest: Option<Instant>,
+) -> Result<(), watch::error::RecvError> {
+    if let Some(earliest) = earliest {
+        time::sleep_until(earliest).await;
+    }
+    discovered.changed().await
+}
+
+/// Leaves a server alone that calls have found to be another service.
+fn drop_refused(service: &ServiceName, endpoint: &mut Endpoint, now: Instant) {
+    if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
+        let (node, address) = (endpoint.node.id(), endpoint.node.address());
+        warn!(%service, node, %address, "the server there is another service");
+        endpoint.refused(now);
     }
 }
 
-/// Connects; a connector that panics, which the panic hook reports, is one that failed.
-async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)> {
-    AssertUnwindSafe(Connection::open(id, plan))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")))
-}
-
-fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Node) -> Plan {
-    let ours = !node.boot().is_empty();
-    let interval = if ours {
-        settings.keepalive_interval
-    } else {
-        settings.keepalive_interval.max(FOREIGN_KEEPALIVE)
-    };
-    Plan {
-        connector: Arc::clone(connector),
-        address: node.address().clone(),
-        timeout: settings.connect_timeout,
-        keepalive: Keepalive {
-            interval: interval.min(FAR),
-            timeout: settings.keepalive_timeout.min(FAR),
-            while_idle: ours,
-        },
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What is known of the methods of a service: from descriptors, or from the nodes' records.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use micro_registry::{Idempotency, Method, Snapshot};
+use micro_registry::{Idempotency, Method};
 
 /// What is known of each method, by the path of its requests.
 #[derive(Debug, Default, PartialEq)]
@@ -34,14 +34,11 @@ impl Methods {
         }
     }
 
-    /// What all nodes of `snapshot` agree upon: a method is idempotent only if each of them says so. A node without methods says nothing, so then nothing is known.
-    pub(super) fn agreed(snapshot: &Snapshot) -> Arc<Self> {
-        let mut lists: Vec<&[Method]> = snapshot.nodes().iter().map(|node| node.methods()).collect();
-        // Nodes of one version mostly share one list, so most of a large service is compared once.
-        lists.dedup_by(|a, b| std::ptr::eq(*a, *b) || a == b);
-        let mut lists = lists.into_iter();
+    /// What all of these lists agree upon: a method is idempotent only if each of them says so. A node without methods
+    /// says nothing, so then nothing is known.
+    pub(super) fn agreed<'a>(mut lists: impl Iterator<Item = &'a [Method]>) -> Self {
         let Some(first) = lists.next() else {
-            return Arc::default();
+            return Self::default();
         };
         let mut agreed = Self::new(first);
         for list in lists {
@@ -54,7 +51,7 @@ impl Methods {
                 true
             });
         }
-        Arc::new(agreed)
+        agreed
     }
 
     pub(super) fn get(&self, path: &str) -> Option<Kind> {
@@ -64,8 +61,6 @@ impl Methods {
 
 #[cfg(test)]
 mod tests {
-    use micro_registry::Node;
-
     use super::*;
 
     const UNARY: Kind = Kind {
@@ -77,12 +72,8 @@ mod tests {
         idempotent: false,
     };
 
-    fn snapshot(lists: &[&[Method]]) -> Snapshot {
-        Snapshot::new(lists.iter().enumerate().map(|(at, methods)| {
-            let address = "127.0.0.1:9090".parse().unwrap();
-            let node = Node::builder("greeter".parse().unwrap(), format!("n{at}"), address);
-            Arc::new(node.methods(methods.to_vec()).build().unwrap())
-        }))
+    fn agreed(lists: &[&[Method]]) -> Methods {
+        Methods::agreed(lists.iter().copied())
     }
 
     #[test]
@@ -93,22 +84,16 @@ mod tests {
         let mut changed = unary.clone();
         changed.client_streaming = true;
 
-        let agreed = Methods::agreed(&snapshot(&[
-            &[unary.clone(), stream.clone()],
-            &[unary.clone(), stream.clone()],
-        ]));
-        assert_eq!(agreed.get("/greeter.Say/Hello"), Some(UNARY));
-        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(STREAM));
+        let known = agreed(&[&[unary.clone(), stream.clone()], &[unary.clone(), stream.clone()]]);
+        assert_eq!(known.get("/greeter.Say/Hello"), Some(UNARY));
+        assert_eq!(known.get("/greeter.Say/Greetings"), Some(STREAM));
 
-        let agreed = Methods::agreed(&snapshot(&[&[unary.clone(), stream.clone()], &[changed, stream]]));
-        assert_eq!(agreed.get("/greeter.Say/Hello"), None);
-        assert_eq!(agreed.get("/greeter.Say/Greetings"), Some(STREAM));
+        let known = agreed(&[&[unary.clone(), stream.clone()], &[changed, stream]]);
+        assert_eq!(known.get("/greeter.Say/Hello"), None);
+        assert_eq!(known.get("/greeter.Say/Greetings"), Some(STREAM));
 
-        assert_eq!(
-            Methods::agreed(&snapshot(&[&[unary], &[]])).get("/greeter.Say/Hello"),
-            None
-        );
-        assert_eq!(Methods::agreed(&snapshot(&[])).get("/greeter.Say/Hello"), None);
+        assert_eq!(agreed(&[&[unary], &[]]).get("/greeter.Say/Hello"), None);
+        assert_eq!(agreed(&[]).get("/greeter.Say/Hello"), None);
     }
 
     #[test]
@@ -119,7 +104,7 @@ mod tests {
         harmless.idempotency = Idempotency::NoSideEffects;
         let kind = |one: &Method, other: &Method| {
             let lists: [&[Method]; 2] = [std::slice::from_ref(one), std::slice::from_ref(other)];
-            Methods::agreed(&snapshot(&lists)).get("/greeter.Say/Hello")
+            agreed(&lists).get("/greeter.Say/Hello")
         };
         let safe = Kind {
             idempotent: true,

@@ -5,6 +5,8 @@ mod body;
 mod budget;
 mod builder;
 mod call;
+mod census;
+mod changes;
 mod channel;
 mod connection;
 mod connector;
@@ -21,21 +23,19 @@ mod response;
 mod retry;
 mod settings;
 mod subset;
+mod table;
 mod target;
+mod targets;
 mod times;
 mod unsent;
 mod waiting;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, sync::Arc};
 
 use micro_registry::{Registry, ServiceName, Snapshot};
 use tonic::{Status, body::Body};
 
-use self::target::Target;
+use self::{target::Target, targets::Targets};
 use crate::{
     Result,
     backends::RegistrySettings,
@@ -80,8 +80,7 @@ struct Inner {
     settings: Arc<Settings>,
     connector: Arc<dyn Connect>,
     layers: Arc<[channel::UserLayer]>,
-    /// One entry for each service that a channel was made for.
-    targets: Mutex<HashMap<ServiceName, Arc<Target>>>,
+    targets: Targets,
     control: Control,
 }
 
@@ -122,7 +121,7 @@ impl Client {
         connector: Arc<dyn Connect>,
         layers: Arc<[channel::UserLayer]>,
     ) -> Self {
-        let (settings, targets) = (Arc::new(settings), Mutex::default());
+        let (settings, targets) = (Arc::new(settings), Targets::default());
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -135,8 +134,8 @@ impl Client {
         }
     }
 
-    /// The channel to `service`. Its first call starts following the service. Calls through a channel to what is no
-    /// service name answer `INVALID_ARGUMENT`.
+    /// The channel to `service`. Its first call starts following the service, which goes on for 5 minutes after the last
+    /// channel to it was dropped. Calls through a channel to what is no service name answer `INVALID_ARGUMENT`.
     #[must_use]
     pub fn channel(&self, service: &str) -> Channel {
         let target = match service.parse() {
@@ -148,21 +147,11 @@ impl Client {
 
     fn target(&self, service: ServiceName) -> Arc<Target> {
         let inner = &self.inner;
-        let mut targets = inner
-            .targets
-            .lock()
-            .expect("no panic while the targets are locked");
-        let target = targets.entry(service.clone()).or_insert_with(|| {
+        inner.targets.get(service, &inner.control, |service| {
             let (settings, registry) = (Arc::clone(&inner.settings), Arc::clone(&inner.registry));
-            Arc::new(Target::new(
-                service,
-                settings,
-                registry,
-                inner.control.clone(),
-                Arc::clone(&inner.connector),
-            ))
-        });
-        Arc::clone(target)
+            let (control, connector) = (inner.control.clone(), Arc::clone(&inner.connector));
+            Target::new(service, settings, registry, control, connector)
+        })
     }
 
     /// Asks the registry for the names of all services, sorted.

@@ -67,7 +67,8 @@ impl Picker {
                 .all(|(one, other)| Arc::ptr_eq(one, other))
             && Arc::ptr_eq(&self.methods, &other.methods)
             && known.pending == others.pending
-            && known.snapshot == others.snapshot
+            && known.snapshot.as_ref().map(Snapshot::nodes).map(<[_]>::as_ptr)
+                == others.snapshot.as_ref().map(Snapshot::nodes).map(<[_]>::as_ptr)
             && same(known.registry_failure.as_ref(), others.registry_failure.as_ref())
             && same(known.connect_failure.as_ref(), others.connect_failure.as_ref())
     }

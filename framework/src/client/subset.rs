@@ -1,77 +1,94 @@
-//! Which nodes of a large service a client keeps connections to.
+//! Which nodes of a large service a client keeps connections to: the first ones in an order of its own.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeSet,
+    iter::{self, Peekable},
+    sync::Arc,
     time::Duration,
 };
-
-use tokio::time::Instant;
-
-use super::endpoint::Endpoint;
 
 /// How long a node that a call named keeps its connection without being named again.
 pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
 
-/// The nodes that this client keeps connections to.
-#[derive(Debug)]
-pub(super) enum Subset {
-    /// Every node: there are no more than it connects to anyway.
-    All,
-    /// The first ones in this client's own order.
-    Some {
-        /// Those to have now: a node that cannot be reached is replaced by the next one.
-        present: HashSet<String>,
-        /// Those to have when all can be reached, which are tried for as long as they cannot.
-        preferred: HashSet<String>,
-    },
+/// An endpoint's place in this client's order; the id decides between equal ranks.
+pub(super) type Ranked = (u64, Arc<str>);
+
+/// All nodes in the order in which this client connects to them, kept up to date node by node.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    sound: BTreeSet<Ranked>,
+    /// Those whose connects of late failed.
+    failing: BTreeSet<Ranked>,
 }
 
-impl Subset {
-    /// Chooses `size` of the endpoints.
-    pub(super) fn choose(endpoints: &BTreeMap<String, Endpoint>, size: usize) -> Self {
-        if endpoints.len() <= size {
-            return Self::All;
-        }
-        let first = |key: &dyn Fn(&Endpoint) -> (bool, u64)| {
-            let mut ranked: Vec<_> = endpoints.values().collect();
-            ranked.select_nth_unstable_by_key(size, |endpoint| key(endpoint));
-            ranked
-                .into_iter()
-                .take(size)
-                .map(|endpoint| endpoint.node.id().to_owned())
-                .collect()
-        };
-        Self::Some {
-            present: first(&|endpoint| (endpoint.is_failing(), endpoint.rank)),
-            preferred: first(&|endpoint| (false, endpoint.rank)),
+impl Order {
+    pub(super) fn insert(&mut self, node: Ranked, failing: bool) {
+        self.nodes(failing).insert(node);
+    }
+
+    pub(super) fn remove(&mut self, node: &Ranked, failing: bool) {
+        self.nodes(failing).remove(node);
+    }
+
+    fn nodes(&mut self, failing: bool) -> &mut BTreeSet<Ranked> {
+        if failing {
+            &mut self.failing
+        } else {
+            &mut self.sound
         }
     }
 
-    /// Whether to connect to this endpoint.
-    pub(super) fn wants(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        let id = endpoint.node.id();
-        match self {
-            Self::All => true,
-            Self::Some { present, preferred } => {
-                present.contains(id) || preferred.contains(id) || endpoint.is_named(now)
-            }
-        }
+    /// The nodes to have connections to now: one that cannot be reached is replaced by the next one.
+    pub(super) fn present(&self, size: usize) -> impl Iterator<Item = &Arc<str>> {
+        let nodes = self.sound.iter().chain(&self.failing);
+        nodes.take(size).map(|(_, id)| id)
     }
 
-    /// Lets go of what stood in for nodes that are ready again, so that a fault does not leave a client with
-    /// connections to all nodes of a large service.
-    pub(super) fn trim(&self, endpoints: &mut BTreeMap<String, Endpoint>, now: Instant) {
-        let Self::Some { present, .. } = self else { return };
-        if !present
-            .iter()
-            .all(|id| endpoints.get(id).is_some_and(Endpoint::is_ready))
-        {
-            return;
-        }
-        for endpoint in endpoints.values_mut() {
-            if !self.wants(endpoint, now) && endpoint.held_until.is_none() {
-                endpoint.rest();
+    /// The nodes to have when all can be reached, which are tried for as long as they cannot.
+    pub(super) fn preferred(&self, size: usize) -> impl Iterator<Item = &Arc<str>> {
+        let (mut sound, mut failing) = (self.sound.iter().peekable(), self.failing.iter().peekable());
+        iter::from_fn(move || first_of(&mut sound, &mut failing))
+            .take(size)
+            .map(|(_, id)| id)
+    }
+}
+
+/// The lesser of what two sorted lists go on with.
+fn first_of<'a>(
+    one: &mut Peekable<impl Iterator<Item = &'a Ranked>>,
+    other: &mut Peekable<impl Iterator<Item = &'a Ranked>>,
+) -> Option<&'a Ranked> {
+    match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if a > b => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(sound: &[u64], failing: &[u64]) -> Order {
+        let mut order = Order::default();
+        for (ranks, fails) in [(sound, false), (failing, true)] {
+            for rank in ranks {
+                order.insert((*rank, rank.to_string().into()), fails);
             }
         }
+        order
+    }
+
+    fn ranks<'a>(ids: impl Iterator<Item = &'a Arc<str>>) -> Vec<u64> {
+        ids.map(|id| id.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn who_fails_is_replaced_by_the_next_and_stays_preferred() {
+        let order = order(&[1, 4, 5, 7], &[2, 3]);
+        assert_eq!(ranks(order.present(3)), [1, 4, 5]);
+        assert_eq!(ranks(order.preferred(3)), [1, 2, 3]);
+        assert_eq!(ranks(order.present(5)), [1, 4, 5, 7, 2]);
+        assert_eq!(ranks(order.preferred(9)), [1, 2, 3, 4, 5, 7]);
     }
 }

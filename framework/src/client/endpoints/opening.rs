@@ -1,0 +1,57 @@
+//! How a connection to a node is begun, and which start of the node it belongs to.
+
+use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use micro_registry::Node;
+
+use super::super::{
+    connection::{Connection, Driver, Keepalive, Plan},
+    connector::Connect,
+    endpoint::Endpoint,
+    settings::Settings,
+    times::FAR,
+};
+
+/// Nodes that another program announced may end connections that ping more often than this (gRFC A8).
+const FOREIGN_KEEPALIVE: Duration = Duration::from_secs(300);
+
+/// Which start of which node a connection belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) node: Arc<Node>,
+}
+
+impl Key {
+    /// Whether `endpoint` is still the same start of the same node.
+    pub(super) fn is_of(&self, endpoint: &Endpoint) -> bool {
+        endpoint.node.boot() == self.node.boot() && endpoint.node.address() == self.node.address()
+    }
+}
+
+/// Connects; a connector that panics, which the panic hook reports, is one that failed.
+pub(super) async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)> {
+    AssertUnwindSafe(Connection::open(id, plan))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")))
+}
+
+pub(super) fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Node) -> Plan {
+    let ours = !node.boot().is_empty();
+    let interval = if ours {
+        settings.keepalive_interval
+    } else {
+        settings.keepalive_interval.max(FOREIGN_KEEPALIVE)
+    };
+    Plan {
+        connector: Arc::clone(connector),
+        address: node.address().clone(),
+        timeout: settings.connect_timeout,
+        keepalive: Keepalive {
+            interval: interval.min(FAR),
+            timeout: settings.keepalive_timeout.min(FAR),
+            while_idle: ours,
+        },
+    }
+}
