@@ -71,6 +71,13 @@ impl Step {
         self
     }
 
+    /// Adds an argument that may have spaces.
+    pub(crate) fn arg(mut self, argument: &Path) -> Self {
+        self.shown = format!("{} {}", self.shown, argument.display());
+        self.command.arg(argument);
+        self
+    }
+
     /// Runs the step in `folder` rather than at the root.
     pub(crate) fn within(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);

@@ -10,11 +10,15 @@ pub(crate) fn fmt(check: bool) -> Result<()> {
 
 /// Lints everything together, then every package as somebody who depends on it alone builds it.
 pub(crate) fn clippy() -> Result<()> {
-    cargo("clippy --workspace --all-targets --all-features -- -D warnings").run()?;
+    cargo("clippy --workspace --all-targets --all-features -- -D warnings")
+        .with_protoc()?
+        .run()?;
     // Features unify in a workspace: only alone does a package show that it forgot one of its dependencies' features,
     // or that something is unused without one of its own.
     for selection in Workspace::read()?.packages_alone() {
-        cargo(&format!("clippy {selection} -- -D warnings")).run()?;
+        cargo(&format!("clippy {selection} -- -D warnings"))
+            .with_protoc()?
+            .run()?;
     }
     Ok(())
 }
@@ -24,5 +28,6 @@ pub(crate) fn docs() -> Result<()> {
     // The command is called `micro` as the library is: their pages would overwrite each other.
     cargo("doc --workspace --no-deps --all-features --exclude micro-cli")
         .env("RUSTDOCFLAGS", "-D warnings")
+        .with_protoc()?
         .run()
 }

@@ -4,6 +4,8 @@ mod architecture;
 mod cargo;
 mod checks;
 mod finding;
+mod program;
+mod protoc;
 mod servers;
 mod suite;
 mod tidy;

@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<()> {
     let servers = servers::provide()?;
     // The plain build of a newcomer, which needs Rust alone; whole-system tests run the programs it makes.
     cargo("build").env("PROTOC", NO_PROTOC).run()?;
-    let everything = cargo("test --workspace --all-features --no-fail-fast");
+    let everything = cargo("test --workspace --all-features --no-fail-fast").with_protoc()?;
     servers
         .iter()
         .fold(everything, |step, (variable, program)| {

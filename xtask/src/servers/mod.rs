@@ -2,17 +2,13 @@
 
 mod debian;
 
-use std::{
-    env,
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use self::debian::Package;
 use crate::{
     Result,
     cargo::{root, target_folder},
+    program,
 };
 
 /// The folder of the unpacked programs, in the target folder; tests look there, too.
@@ -75,7 +71,7 @@ impl Server {
             }
             return Ok(program);
         }
-        if let Some(program) = env::var_os("PATH").and_then(|path| on_path(&path, self.program)) {
+        if let Some(program) = program::on_path(self.program) {
             return Ok(program);
         }
         let folder = target_folder().join(FOLDER);
@@ -99,24 +95,6 @@ impl Server {
     }
 }
 
-fn on_path(path: &OsStr, program: &str) -> Option<PathBuf> {
-    env::split_paths(path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
-        .find(|program| is_program(program))
-}
-
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.is_file()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +107,5 @@ mod tests {
                 assert!(advice.contains(needed), "{advice}");
             }
         }
-    }
-
-    #[test]
-    fn a_program_is_found_on_path_and_a_folder_or_a_text_of_its_name_is_not() {
-        let path = env::join_paths([root(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-        assert!(on_path(&path, "env").is_some());
-        assert_eq!(on_path(&path, "xtask"), None);
-        assert_eq!(on_path(&path, "Cargo.toml"), None);
     }
 }
