@@ -110,3 +110,60 @@ impl Builder {
         Ok(Etcd::new(Connection::new(servers, self.files, credentials), keys))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use micro_registry::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_allowed_says_what_is() {
+        let builder = Builder::default;
+        for (builder, expected) in [
+            (
+                builder().address("127.0.0.1:2379,unix:///x"),
+                "expected is host:port",
+            ),
+            (builder().prefix("a b"), "allowed are"),
+            (builder().user("", "5ec7e7"), "no name"),
+            (builder().user("ann", ""), "is empty"),
+            (
+                builder().user_with_password_file("ann", "no/such/file"),
+                "no/such/file",
+            ),
+            (builder().ca_file("no/such/file"), "no/such/file"),
+            (
+                builder().client_certificate_files("no/such/file", "no/such/key"),
+                "no/such/",
+            ),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error:?}").contains("5ec7e7"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let builder = Builder::default().user("ann", "5ec7e7");
+        let shown = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+        assert!(shown.contains("ann"), "{shown}");
+        assert!(!shown.contains("5ec7e7"), "{shown}");
+    }
+
+    #[test]
+    fn several_addresses_may_stand_in_one_text() {
+        let etcd = Builder::default()
+            .address("a:1, b:2,")
+            .address("https://c")
+            .build()
+            .unwrap();
+        let shown = format!("{etcd:?}");
+        assert!(
+            shown.contains("[http://a:1, http://b:2, https://c:2379]"),
+            "{shown}"
+        );
+    }
+}

@@ -100,7 +100,8 @@ impl Connection {
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, EtcdError>>,
     {
-        self.call_otherwise(what, call, |_| None).await
+        self.call_otherwise(what, |session| call(session.client), |_| None)
+            .await
     }
 
     /// As [`call`](Self::call), where `otherwise` makes an answer of errors that are one.
@@ -111,15 +112,27 @@ impl Connection {
         otherwise: impl Fn(&EtcdError) -> Option<T>,
     ) -> Result<T>
     where
-        F: Fn(Client) -> Fut,
+        F: Fn(Session) -> Fut,
         Fut: Future<Output = Result<T, EtcdError>>,
     {
         let answer = time::timeout(TIMEOUT, self.call_now(what, call, otherwise)).await;
-        answer.unwrap_or_else(|_| {
-            let message = format!("{what} in etcd");
-            let late = format!("no answer within {TIMEOUT:?}");
-            Err(Error::new(ErrorKind::Unavailable, message).with_source(late))
-        })
+        answer.unwrap_or_else(|_| Err(late(what)))
+    }
+
+    /// Waits for an answer on what was opened in `session`, whose server is left if none comes in time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] then; another error is part of the answer.
+    pub(crate) async fn answer<T>(
+        &self,
+        session: &Session,
+        what: &str,
+        answer: impl Future<Output = Result<T, EtcdError>>,
+    ) -> Result<Result<T, EtcdError>> {
+        let attempt = Attempt::new(self, session);
+        let answer = time::timeout(TIMEOUT, answer).await.map_err(|_| late(what))?;
+        Ok(attempt.answered(answer))
     }
 
     /// A client for what outlives a call; [`failed`](Self::failed) is told of its end.
@@ -160,7 +173,7 @@ impl Connection {
         otherwise: impl Fn(&EtcdError) -> Option<T>,
     ) -> Result<T>
     where
-        F: Fn(Client) -> Fut,
+        F: Fn(Session) -> Fut,
         Fut: Future<Output = Result<T, EtcdError>>,
     {
         let mut is_new = self.present().is_none();
@@ -168,7 +181,7 @@ impl Connection {
         loop {
             let session = self.session(what).await?;
             let attempt = Attempt::new(self, &session);
-            let error = match attempt.answered(call(session.client()).await) {
+            let error = match attempt.answered(call(session.clone()).await) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -376,6 +389,11 @@ impl fmt::Debug for Session {
             .field("at", &self.at)
             .finish_non_exhaustive()
     }
+}
+
+fn late(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{what} in etcd"))
+        .with_source(format!("no answer within {TIMEOUT:?}"))
 }
 
 /// What `error` says, and its causes.
