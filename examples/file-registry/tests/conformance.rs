@@ -24,8 +24,8 @@ impl FileHarness {
 #[async_trait]
 impl Harness for FileHarness {
     async fn start() -> Self {
-        let parent = tempfile::tempdir().unwrap();
-        fs::create_dir(parent.path().join("shared")).unwrap();
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(parent.path().join("shared")).expect("the temporary folder is ours");
         Self { parent }
     }
 
@@ -44,11 +44,11 @@ impl Absent for FileHarness {
 #[async_trait]
 impl Restart for FileHarness {
     async fn stop(&self) {
-        fs::remove_dir_all(self.folder()).unwrap();
+        fs::remove_dir_all(self.folder()).expect("the temporary folder is ours");
     }
 
     async fn start_empty(&self) {
-        fs::create_dir(self.folder()).unwrap();
+        fs::create_dir(self.folder()).expect("the temporary folder is ours");
     }
 }
 
@@ -76,10 +76,10 @@ impl Foreign for FileHarness {
         ];
         let folder = self.folder().join(service.as_str());
         for (number, text) in texts.iter().enumerate() {
-            fs::write(folder.join(format!("bad-{number}.json")), text).unwrap();
+            fs::write(folder.join(format!("bad-{number}.json")), text).expect("the temporary folder is ours");
         }
-        fs::write(folder.join("bytes.json"), [0xff, 0, 0xfe]).unwrap();
-        fs::create_dir(folder.join("folder.json")).unwrap();
+        fs::write(folder.join("bytes.json"), [0xff, 0, 0xfe]).expect("the temporary folder is ours");
+        fs::create_dir(folder.join("folder.json")).expect("the temporary folder is ours");
         texts.len() + 2
     }
 }
