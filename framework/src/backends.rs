@@ -5,7 +5,7 @@ mod consul;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
-use micro_registry::{Memory, Registry, Static};
+use micro_registry::{Address, Memory, Registry, Static};
 #[cfg(feature = "consul")]
 use micro_registry_consul::{Builder as ConsulBuilder, Consul};
 
@@ -107,6 +107,26 @@ impl RegistrySettings {
         &self.addresses
     }
 
+    /// Where the registry itself listens, as far as it is known: no node is there.
+    pub(crate) fn own_addresses(&self) -> Vec<Address> {
+        let Some((_, port)) = PORTS.iter().find(|(kind, _)| *kind == self.kind) else {
+            return Vec::new();
+        };
+        let local = [format!("127.0.0.1:{port}")];
+        let addresses = match self.addresses() {
+            [] => &local,
+            addresses => addresses,
+        };
+        // What is no address shows when the registry is opened.
+        let read = |address: &String| {
+            let plain = without_password(address);
+            let host = plain.split_once("://").map_or(&*plain, |(_, host)| host);
+            let host = host.split('/').next().unwrap_or_default();
+            host.parse().or_else(|_| format!("{host}:{port}").parse()).ok()
+        };
+        addresses.iter().filter_map(read).collect()
+    }
+
     pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
         self.addresses = addresses;
     }
@@ -178,6 +198,9 @@ impl Default for RegistrySettings {
         }
     }
 }
+
+/// The registries that are servers, and the port on which they listen unless an address says otherwise.
+const PORTS: [(&str, u16); 2] = [("consul", 8500), ("etcd", 2379)];
 
 /// For people: the kind and, where one is set, the address, without user and password.
 impl fmt::Display for RegistrySettings {
@@ -328,6 +351,25 @@ mod tests {
             format!("{error:#}").contains("expected is service=host:port"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn where_a_registry_listens_is_known_of_those_that_are_servers() {
+        for (kind, addresses, expected) in [
+            ("consul", "", &["127.0.0.1:8500"][..]),
+            ("etcd", "", &["127.0.0.1:2379"]),
+            (
+                "etcd",
+                "https://root:secret@etcd.internal:1/v3,10.0.0.1,[::1]:2380",
+                &["etcd.internal:1", "10.0.0.1:2379", "[::1]:2380"],
+            ),
+            ("static", "greeter=10.0.0.1:9090", &[]),
+            ("mdns", "127.0.0.1:5353", &[]),
+        ] {
+            let own = settings(kind, addresses).own_addresses();
+            let own: Vec<_> = own.iter().map(ToString::to_string).collect();
+            assert_eq!(own, expected, "{kind} {addresses}");
+        }
     }
 
     #[test]

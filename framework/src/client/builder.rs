@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use micro_registry::Registry;
+use micro_registry::{Address, Registry};
 use tokio::runtime::Handle;
 use tonic::{Status, body::Body};
 use tower_layer::Layer;
@@ -12,7 +12,8 @@ use tower_service::Service;
 use super::{
     BoxService, Client,
     channel::UserLayer,
-    connector::{Connect, Tcp},
+    connector::{Checked, Connect, Tcp},
+    reach::Range,
     settings::{Policy, Settings},
 };
 use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
@@ -36,7 +37,9 @@ use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
 pub struct ClientBuilder {
     registry: Arc<dyn Registry>,
     settings: Settings,
-    connector: Arc<dyn Connect>,
+    connector: Option<Arc<dyn Connect>>,
+    /// The first thing that is no range of addresses.
+    mistake: Option<Error>,
     control: Option<Control>,
     layers: Vec<UserLayer>,
 }
@@ -47,7 +50,8 @@ impl ClientBuilder {
         Self {
             registry,
             settings,
-            connector: Arc::new(Tcp),
+            connector: None,
+            mistake: None,
             control: None,
             layers,
         }
@@ -138,9 +142,51 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how connections are made. Default: TCP.
+    /// Calls no node outside these addresses: `10.0.0.0/8`, `10.0.0.1`, or `loopback`, `private`, `link-local`,
+    /// `multicast`, `unspecified`, `metadata`. Default: none are named, and nodes may be anywhere but where
+    /// [`deny`](Self::deny) says.
+    ///
+    /// Of two ranges that hold an address the narrower decides. Names are resolved first, and for each connection anew.
+    pub fn allow<T: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = T>) -> Self {
+        let ranges = self.ranges(ranges);
+        self.settings.reach.allow.extend(ranges);
+        self
+    }
+
+    /// Calls no node at these addresses, written as for [`allow`](Self::allow). Default, and besides these: `link-local`,
+    /// `multicast`, `unspecified` and `metadata`, where clouds hand out credentials; and where the registry itself is.
+    ///
+    /// `loopback` is for services that run on hosts apart: a node that announces a loopback address is none of theirs.
+    pub fn deny<T: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = T>) -> Self {
+        let ranges = self.ranges(ranges);
+        self.settings.reach.deny.extend(ranges);
+        self
+    }
+
+    fn ranges<T: AsRef<str>>(&mut self, texts: impl IntoIterator<Item = T>) -> Vec<Range> {
+        let mut ranges = Vec::new();
+        for text in texts {
+            match text.as_ref().parse() {
+                Ok(range) => ranges.push(range),
+                Err(reason) => {
+                    let error = || Error::config(format!("the client's addresses: {reason}"));
+                    self.mistake.get_or_insert_with(error);
+                }
+            }
+        }
+        ranges
+    }
+
+    /// Says where the registry itself listens, which is no node.
+    pub(crate) fn registry_at(mut self, addresses: Vec<Address>) -> Self {
+        self.settings.reach.registry = addresses;
+        self
+    }
+
+    /// Sets how connections are made. Default: TCP. What a host name means is then the connector's business, and so is
+    /// whether that may be called.
     pub fn connector(mut self, connector: impl Connect) -> Self {
-        self.connector = Arc::new(connector);
+        self.connector = Some(Arc::new(connector));
         self
     }
 
@@ -155,9 +201,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a limit of zero;
+    /// [`ErrorKind::Config`] for a limit of zero, and for what is no range of addresses;
     /// [`ErrorKind::Server`] when the control thread cannot be started.
     pub fn build(self) -> Result<Client> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
         let settings = &self.settings;
         let limits = [
             ("request_timeout", settings.request_timeout.is_zero()),
@@ -178,11 +227,16 @@ impl ClientBuilder {
                 Error::new(ErrorKind::Server, "start the control thread").with_source(error)
             })?,
         };
+        let (reach, name) = (self.settings.reach.clone(), self.registry.name());
+        let connector: Arc<dyn Connect> = match self.connector {
+            Some(connector) => Arc::new(Checked::new(connector, reach, name)),
+            None => Arc::new(Tcp::new(reach, name)),
+        };
         Ok(Client::new(
             self.registry,
             self.settings,
             control,
-            self.connector,
+            connector,
             self.layers.into(),
         ))
     }

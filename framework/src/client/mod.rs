@@ -19,6 +19,7 @@ mod methods;
 mod options;
 mod peer;
 mod picker;
+mod reach;
 mod response;
 mod retry;
 mod settings;
@@ -43,7 +44,6 @@ use crate::{
     control::Control,
 };
 
-pub(crate) use self::settings::Settings;
 pub use self::{
     builder::ClientBuilder,
     channel::{Channel, ResponseFuture},
@@ -52,6 +52,7 @@ pub use self::{
     peer::Peer,
     settings::Policy,
 };
+pub(crate) use self::{reach::Range, settings::Settings};
 
 type BoxService = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 
@@ -96,7 +97,7 @@ impl Client {
         let loaded = Loaded::load(&Environment::Process)?;
         let mut registry = RegistrySettings::default();
         loaded.registry(&mut registry);
-        Self::builder(registry.open()?).configured(&loaded).build()
+        Self::opened(&registry, &loaded)
     }
 
     /// A client of this registry, otherwise like [`from_env`](Self::from_env).
@@ -105,8 +106,12 @@ impl Client {
     ///
     /// Those of [`from_env`](Self::from_env).
     pub fn from_settings(registry: &RegistrySettings) -> Result<Self> {
-        let loaded = Loaded::load(&Environment::Process)?;
-        Self::builder(registry.open()?).configured(&loaded).build()
+        Self::opened(registry, &Loaded::load(&Environment::Process)?)
+    }
+
+    fn opened(registry: &RegistrySettings, loaded: &Loaded) -> Result<Self> {
+        let builder = Self::builder(registry.open()?).registry_at(registry.own_addresses());
+        builder.configured(loaded).build()
     }
 
     /// Starts a client that finds its nodes in `registry`.

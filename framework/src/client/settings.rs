@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::reach::Reach;
+
 /// How a client finds nodes, connects and calls. Each field's default stands in [`Default`].
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -25,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) retries: u32,
     /// After which time without an answer such a call is sent to a second node, too.
     pub(crate) hedge_delay: Option<Duration>,
+    /// Which addresses may be called.
+    pub(crate) reach: Reach,
 }
 
 impl Default for Settings {
@@ -40,6 +44,7 @@ impl Default for Settings {
             policy: Policy::default(),
             retries: 2,
             hedge_delay: None,
+            reach: Reach::default(),
         }
     }
 }

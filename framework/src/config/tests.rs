@@ -278,6 +278,16 @@ fn a_file_that_was_named_and_is_missing_is_an_error() {
 }
 
 #[test]
+fn ranges_of_addresses_are_set_and_checked() {
+    let text = "[client]\nallow = '10.0.0.0/8'\ndeny = ['loopback']";
+    let set = laid_over_defaults(&load(text, &[]).unwrap());
+    assert!(set.contains("10.0.0.0/8") && set.contains("loopback"), "{set}");
+    assert!(
+        refused("[client]\ndeny = ['10.0.0.1/8']", &[]).contains("client.deny: \"10.0.0.1/8\" is an address")
+    );
+}
+
+#[test]
 fn the_table_of_micro_run_is_skipped() {
     load("[run]\nnodes = 2\nanything = ['goes']", &[]).unwrap();
 }
@@ -369,6 +379,8 @@ fn every_limit_of_server_and_client_can_be_set() {
             "metadata: ",
             "own: ",
             "exact: ",
+            "allow: ",
+            "deny: ",
         ];
         assert!(
             free.iter().any(|start| line.starts_with(start)),

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     consul,
     node::{Id, Metadata, Version},
-    value::{Count, Keys, List, MaybeSpan, Parsed, Repeats, Span},
+    value::{Count, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
 };
 use crate::{
     client::Policy,
@@ -73,6 +73,8 @@ pub(super) struct Client {
     pub(super) request_timeout: Option<Span>,
     pub(super) connect_timeout: Option<Span>,
     pub(super) policy: Option<Parsed<Policy>>,
+    pub(super) allow: Option<Ranges>,
+    pub(super) deny: Option<Ranges>,
     pub(super) hold_down: Option<Span>,
     pub(super) subset: Option<Count<usize>>,
     pub(super) connections_per_node: Option<Count<usize>>,

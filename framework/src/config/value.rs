@@ -10,7 +10,7 @@ use std::{
 
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
-use crate::context::Propagation;
+use crate::{client::Range, context::Propagation};
 
 /// The longest duration: a year is as good as for ever, and no clock overflows by it.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -267,6 +267,18 @@ impl<'de> Deserialize<'de> for Keys {
         Propagation::new(keys.iter().map(String::as_str))
             .map(Self)
             .map_err(D::Error::custom)
+    }
+}
+
+/// Ranges of addresses.
+#[derive(Clone, Debug)]
+pub(super) struct Ranges(pub(super) Vec<Range>);
+
+impl<'de> Deserialize<'de> for Ranges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let List(texts) = List::deserialize(deserializer)?;
+        let ranges = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        ranges.map(Self).map_err(D::Error::custom)
     }
 }
 

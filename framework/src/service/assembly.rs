@@ -35,9 +35,9 @@ impl ServiceBuilder {
             if_addrs::get_if_addrs,
         )?;
         let (settings, server_settings) = self.limits(&loaded)?;
-        let registry = self.open_registry(&loaded, advertised.interface())?;
+        let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
         let control = start_control(self.control.take())?;
-        let client = self.join_client(&loaded, &registry, &control)?;
+        let client = self.join_client(&loaded, &registry, registry_at, &control)?;
 
         let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
@@ -111,11 +111,16 @@ impl ServiceBuilder {
         Ok((settings.checked()?, server))
     }
 
-    fn open_registry(&mut self, loaded: &Loaded, interface: Option<IpAddr>) -> Result<Arc<dyn Registry>> {
+    /// The registry, and where it listens itself.
+    fn open_registry(
+        &mut self,
+        loaded: &Loaded,
+        interface: Option<IpAddr>,
+    ) -> Result<(Arc<dyn Registry>, Vec<Address>)> {
         let mut settings = mem::take(&mut self.backends).advertised_on(interface);
         loaded.registry(&mut settings);
         let Some(registry) = self.registry.take() else {
-            return settings.open();
+            return Ok((settings.open()?, settings.own_addresses()));
         };
         if let Some(from) = settings.overruled_by(&*registry) {
             warn!(
@@ -123,16 +128,18 @@ impl ServiceBuilder {
                 "the program hands in its registry, so {from} has no effect"
             );
         }
-        Ok(registry)
+        Ok((registry, Vec::new()))
     }
 
     fn join_client(
         &mut self,
         loaded: &Loaded,
         registry: &Arc<dyn Registry>,
+        registry_at: Vec<Address>,
         control: &Control,
     ) -> Result<Client> {
-        let client = Client::builder(Arc::clone(registry)).with_control(control.clone());
+        let client = Client::builder(Arc::clone(registry)).registry_at(registry_at);
+        let client = client.with_control(control.clone());
         let adjustments = mem::take(&mut self.adjustments).into_iter();
         let client = adjustments.fold(client, |client, adjust| adjust(client));
         client.configured(loaded).build()

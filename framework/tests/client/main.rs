@@ -6,6 +6,7 @@ mod deadlines;
 mod discovery;
 mod faults;
 mod picking;
+mod reach;
 mod retries;
 mod streams;
 mod support;

@@ -1,0 +1,65 @@
+//! What becomes of calls to nodes at addresses that may not be called.
+
+use std::{sync::Arc, time::Duration};
+
+use micro::{
+    CallOptions, Client, ErrorKind,
+    registry::{Memory, Registry},
+};
+use tonic::Code;
+
+use crate::support::{Behaviour, FakeNode, TTL, hello, node, registry_of};
+
+#[tokio::test]
+async fn a_call_says_why_a_node_is_not_called_and_nobody_connects_to_it() {
+    let fake = FakeNode::start("greeter-1", Behaviour::Answer).await;
+    let client = Client::builder(registry_of([&fake]).await).deny(["loopback"]);
+    let channel = client.build().unwrap().channel("greeter");
+    let status = hello(&channel.options(CallOptions::new().timeout(Duration::from_millis(200))))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let reason = "not called: 127.0.0.1 is in loopback, which `client.deny` has";
+    assert!(status.message().contains(reason), "{status}");
+    assert!(status.message().contains("greeter-1"), "{status}");
+    assert_eq!(fake.connections(), 0);
+}
+
+#[tokio::test]
+async fn nodes_at_denied_addresses_do_not_disturb_the_others() {
+    let fake = FakeNode::start("greeter-1", Behaviour::Answer).await;
+    let registry: Arc<Memory> = registry_of([&fake]).await;
+    let denied = [
+        "169.254.169.254:80",
+        "100.100.100.200:80",
+        "[fd00:ec2::254]:80",
+        "8.8.8.8:80",
+    ];
+    for (number, address) in denied.into_iter().enumerate() {
+        registry
+            .register(&node(&format!("other-{number}"), address), TTL)
+            .await
+            .unwrap();
+    }
+    let channel = Client::builder(registry)
+        .allow(["loopback"])
+        .build()
+        .unwrap()
+        .channel("greeter");
+    for _ in 0..20 {
+        assert_eq!(hello(&channel).await.unwrap(), "greeter-1");
+    }
+}
+
+#[test]
+fn what_is_no_range_of_addresses_is_refused_when_the_client_is_built() {
+    let error = Client::builder(Arc::new(Memory::default()))
+        .deny(["localhost"])
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.to_string().contains("or one of loopback, private"),
+        "{error}"
+    );
+}
