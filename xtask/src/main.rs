@@ -1,6 +1,7 @@
 //! The repository's commands: `cargo xtask` lists them.
 
 mod architecture;
+mod bench;
 mod cargo;
 mod checks;
 mod finding;
@@ -42,6 +43,12 @@ enum Command {
     Docs,
     /// Checks what the rules of CONTRIBUTING.md and ARCHITECTURE.md let a machine check
     Tidy,
+    /// Runs the benchmarks, built for release: `calls`, and what `cargo xtask bench -- --help` lists
+    Bench {
+        /// Which, and its options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_values = ["calls"])]
+        arguments: Vec<String>,
+    },
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
     Ci,
 }
@@ -54,6 +61,7 @@ impl Command {
             Self::Clippy => checks::clippy(),
             Self::Docs => checks::docs(),
             Self::Tidy => tidy::run(),
+            Self::Bench { arguments } => bench::run(&arguments),
             Self::Ci => {
                 checks::fmt(true)?;
                 tidy::run()?;

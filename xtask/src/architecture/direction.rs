@@ -17,10 +17,12 @@ enum Part {
     Example,
     Servers,
     Tests,
+    Bench,
     Xtask,
 }
 
-/// The arrows. Whole-system tests may know everybody and are not listed; what stands on no left side knows nobody.
+/// The arrows. Whole-system tests and benchmarks may know everybody and are not listed; what stands on no left side
+/// knows nobody.
 const MAY_KNOW: [(Part, &[Part]); 5] = [
     (Part::Backend, &[Part::Registry]),
     (Part::Framework, &[Part::Backend, Part::Registry]),
@@ -84,6 +86,7 @@ impl Part {
             "cli" => Self::Cli,
             "tests" => Self::Tests,
             "tests/servers" => Self::Servers,
+            "bench" => Self::Bench,
             "xtask" => Self::Xtask,
             _ if folder.starts_with("registry-") => Self::Backend,
             _ if folder.starts_with("examples/") => Self::Example,
@@ -93,7 +96,7 @@ impl Part {
 
     fn may_know(self, other: Self, in_tests: bool) -> bool {
         let of_tests = if in_tests { &TESTS_MAY_KNOW[..] } else { &[] };
-        self == Self::Tests
+        matches!(self, Self::Tests | Self::Bench)
             || MAY_KNOW
                 .iter()
                 .chain(of_tests)
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     /// Every part once, in the order of the diagram, with a name of its own.
-    const MEMBERS: [(&str, &str); 10] = [
+    const MEMBERS: [(&str, &str); 11] = [
         ("micro-registry", "registry"),
         ("micro-registry-mdns", "registry-mdns"),
         ("micro-rs", "framework"),
@@ -150,6 +153,7 @@ mod tests {
         ("greeter", "examples/greeter"),
         ("micro-test-servers", "tests/servers"),
         ("micro-tests", "tests"),
+        ("micro-bench", "bench"),
         ("xtask", "xtask"),
     ];
 
@@ -186,8 +190,11 @@ mod tests {
                 }
             }
         }
-        let tests = MEMBERS.iter().filter(|(to, _)| *to != "micro-tests");
-        let mut expected: Vec<_> = tests.map(|(to, _)| format!("micro-tests -> {to}")).collect();
+        let mut expected = Vec::new();
+        for all_knowing in ["micro-tests", "micro-bench"] {
+            let others = MEMBERS.iter().filter(|(to, _)| *to != all_knowing);
+            expected.extend(others.map(|(to, _)| format!("{all_knowing} -> {to}")));
+        }
         expected.extend(
             [
                 "micro-registry-mdns -> micro-registry",

@@ -7,7 +7,12 @@ use crate::{
 
 /// Members that a plain `cargo build` leaves out: whole-system tests and the servers for them, and the one backend whose
 /// build needs protoc.
-const NOT_BY_DEFAULT: [&str; 3] = ["micro-tests", "micro-test-servers", "micro-registry-etcd"];
+const NOT_BY_DEFAULT: [&str; 4] = [
+    "micro-bench",
+    "micro-tests",
+    "micro-test-servers",
+    "micro-registry-etcd",
+];
 
 /// The features that are on unless somebody switches them off; everything else is asked for.
 const DEFAULTS: [(&str, &[&str]); 2] = [("micro-rs", &["mdns"]), ("micro-cli", &["mdns", "consul"])];

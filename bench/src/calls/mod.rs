@@ -1,0 +1,243 @@
+//! Calls by our client and server against those by a bare tonic channel and server, in turn, as ratios.
+
+pub(crate) mod client;
+mod ratio;
+pub(crate) mod server;
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use clap::{Args, ValueEnum as _};
+
+use self::{
+    client::{Figures, Kind, Workload},
+    ratio::Ratio,
+};
+use crate::Result;
+
+/// How the calls are measured.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// How often each contestant runs
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// How long a round counts
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+}
+
+/// A client with its servers.
+#[derive(Clone, Copy, Debug)]
+struct Contestant {
+    name: &'static str,
+    kind: Kind,
+    server: Server,
+    nodes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Tonic,
+    Micro,
+}
+
+const CONTESTANTS: [Contestant; 6] = [
+    Contestant::new("raw, one server", Kind::Raw, Server::Tonic, 1),
+    Contestant::new("micro's client, one node", Kind::Micro, Server::Tonic, 1),
+    Contestant::new("raw, three servers in turn", Kind::Raw, Server::Tonic, 3),
+    Contestant::new("micro's client, three nodes", Kind::Micro, Server::Tonic, 3),
+    Contestant::new("tonic's balance_list, three", Kind::Balance, Server::Tonic, 3),
+    Contestant::new("both ends micro's, one node", Kind::Micro, Server::Micro, 1),
+];
+
+/// Who is held against whom.
+const COMPARISONS: [(usize, usize); 4] = [(1, 0), (3, 2), (4, 2), (5, 0)];
+
+impl Contestant {
+    const fn new(name: &'static str, kind: Kind, server: Server, nodes: usize) -> Self {
+        Self {
+            name,
+            kind,
+            server,
+            nodes,
+        }
+    }
+}
+
+/// A server's process; its end is the end of our pipe to it.
+struct Running {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(kind: &str) -> Result<Self> {
+        let mut process = Command::new(env::current_exe()?)
+            .args(["serve", kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = process.stdout.take().ok_or("the server has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let address = line.trim().parse();
+        let address = address.map_err(|error| format!("the server said {line:?}: {error}"))?;
+        Ok(Self { process, address })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails when it has ended before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs all rounds, and prints each workload's ratios as it is done.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let tonic = [(); 3].map(|()| Running::start("tonic"));
+    let tonic = tonic.into_iter().collect::<Result<Vec<_>>>()?;
+    let micro = vec![Running::start("micro")?];
+    let workloads = if settings.workloads.is_empty() {
+        Workload::value_variants()
+    } else {
+        &settings.workloads
+    };
+    println!(
+        "{} rounds of {} s in turn; on in micro: discovery (static registry), picks (least_loaded), retries and their \
+         budget, deadlines, limits, tracing without a subscriber; HTTP/2 settings as each has them by default",
+        settings.rounds, settings.seconds
+    );
+    for workload in workloads {
+        let mut figures = CONTESTANTS.map(|_| Vec::new());
+        for _ in 0..settings.rounds {
+            for (contestant, figures) in CONTESTANTS.iter().zip(&mut figures) {
+                let servers = match contestant.server {
+                    Server::Tonic => &tonic,
+                    Server::Micro => &micro,
+                };
+                figures.push(round(
+                    contestant,
+                    *workload,
+                    &servers[..contestant.nodes],
+                    settings,
+                )?);
+            }
+        }
+        report(*workload, &figures);
+    }
+    Ok(())
+}
+
+fn round(
+    contestant: &Contestant,
+    workload: Workload,
+    servers: &[Running],
+    settings: &Settings,
+) -> Result<Figures> {
+    let list = |each: &dyn Fn(&Running) -> String| servers.iter().map(each).collect::<Vec<_>>().join(",");
+    let output = Command::new(env::current_exe()?)
+        .args([
+            "client",
+            "--kind",
+            &name(&contestant.kind),
+            "--workload",
+            &name(&workload),
+        ])
+        .args(["--servers", &list(&|server| server.address.to_string())])
+        .args(["--processes", &list(&|server| server.process.id().to_string())])
+        .args(["--seconds", &settings.seconds.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{}: the client ended with {}", contestant.name, output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The name that the command line has for it.
+fn name(value: &impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+/// One column of the report.
+struct Column {
+    heading: &'static str,
+    figure: fn(&Figures) -> f64,
+}
+
+const COLUMNS: [Column; 7] = [
+    Column {
+        heading: "calls/s",
+        figure: |figures| figures.calls_per_second,
+    },
+    Column {
+        heading: "p50",
+        figure: |figures| figures.p50_us,
+    },
+    Column {
+        heading: "p99",
+        figure: |figures| figures.p99_us,
+    },
+    Column {
+        heading: "client CPU",
+        figure: |figures| figures.client_cpu_us,
+    },
+    Column {
+        heading: "server CPU",
+        figure: |figures| figures.server_cpu_us,
+    },
+    Column {
+        heading: "both CPU",
+        figure: |figures| figures.client_cpu_us + figures.server_cpu_us,
+    },
+    Column {
+        heading: "memory",
+        figure: |figures| figures.memory_bytes,
+    },
+];
+
+fn report(workload: Workload, figures: &[Vec<Figures>]) {
+    println!("\n{}: medians", name(&workload));
+    println!(
+        "{:28} {:>10} {:>9} {:>9} {:>11} {:>11} {:>9}",
+        "", "calls/s", "p50 us", "p99 us", "client us", "server us", "MiB"
+    );
+    for (contestant, rounds) in CONTESTANTS.iter().zip(figures) {
+        let median = |figure: fn(&Figures) -> f64| ratio::median(rounds.iter().map(figure).collect());
+        println!(
+            "{:28} {:>10.0} {:>9.1} {:>9.1} {:>11.2} {:>11.2} {:>9.1}",
+            contestant.name,
+            median(|figures| figures.calls_per_second),
+            median(|figures| figures.p50_us),
+            median(|figures| figures.p99_us),
+            median(|figures| figures.client_cpu_us),
+            median(|figures| figures.server_cpu_us),
+            median(|figures| figures.memory_bytes) / (1024.0 * 1024.0),
+        );
+    }
+    println!("{}: ratios, round by round: median (quartiles)", name(&workload));
+    for (one, other) in COMPARISONS {
+        println!("{} to {}", CONTESTANTS[one].name, CONTESTANTS[other].name);
+        for column in &COLUMNS {
+            let rounds = figures[one].iter().zip(&figures[other]);
+            let ratio = Ratio::of(
+                rounds
+                    .map(|(one, other)| (column.figure)(one) / (column.figure)(other))
+                    .collect(),
+            );
+            println!("    {:12} {ratio}", column.heading);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The repository's benchmarks: `cargo xtask bench` builds and runs this program.
+
+mod calls;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// What tonic generates for the benchmarked service.
+mod bench {
+    micro::include_proto!("bench");
+}
+
+/// The repository's benchmarks, each against a peer in the same run.
+#[derive(Debug, Parser)]
+#[command(name = "micro-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Debug, Subcommand)]
+enum Benchmark {
+    /// Calls by our client and server against those by a bare tonic channel and server
+    Calls(calls::Settings),
+    /// A server of one of the contestants, until its standard input ends
+    #[command(hide = true)]
+    Serve(calls::server::Settings),
+    /// One round of one contestant's client
+    #[command(hide = true)]
+    Client(calls::client::Settings),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().benchmark {
+        Benchmark::Calls(settings) => calls::run(&settings),
+        Benchmark::Serve(settings) => calls::server::run(&settings),
+        Benchmark::Client(settings) => calls::client::run(&settings),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
