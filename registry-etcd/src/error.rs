@@ -16,6 +16,13 @@ const LOGIN_REFUSED: [&str; 2] = ["invalid user ID or password", "user name not 
 const NO_LOGIN: &str = "authentication is not enabled";
 /// How etcd says that a lease is gone.
 const NO_LEASE: &str = "requested lease not found";
+/// How etcd says that it does not know what stood there at a moment any more, or not yet.
+const FORGOTTEN: [&str; 2] = [
+    "required revision has been compacted",
+    "required revision is a future revision",
+];
+/// How tonic says that it does not take a message.
+const TOO_LONG: &str = "decoded message length too large";
 /// How etcd's own words begin; what else comes with a status is about the way there.
 const BY_ETCD: &str = "etcdserver: ";
 
@@ -48,6 +55,16 @@ pub(crate) fn is_lease_gone(error: &EtcdError) -> bool {
         EtcdError::LeaseKeepAliveError(message) => message.contains("lease not found"),
         _ => status(error).is_some_and(|status| status.message().contains(NO_LEASE)),
     }
+}
+
+/// Whether what stood there at a moment is not known any more, or not yet.
+pub(crate) fn is_forgotten(error: &EtcdError) -> bool {
+    status(error).is_some_and(|status| says_any(status, &FORGOTTEN))
+}
+
+/// Whether the answer is longer than a message may be.
+pub(crate) fn is_too_long(error: &EtcdError) -> bool {
+    status(error).is_some_and(|status| status.message().contains(TOO_LONG))
 }
 
 /// Whether `error` is about the way to a server rather than the words of one.

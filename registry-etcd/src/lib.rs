@@ -6,11 +6,13 @@
 
 mod announcer;
 mod builder;
+mod catalogue;
 mod connection;
 mod credentials;
 mod error;
 mod follower;
 mod keys;
+mod nodes;
 mod record;
 mod server;
 mod tls;
@@ -21,7 +23,7 @@ use async_trait::async_trait;
 use micro_registry::{Node, Registry, Result, Snapshot, Watcher};
 
 pub use crate::builder::Builder;
-use crate::{announcer::Announcer, connection::Connection, follower::Follower, keys::Keys};
+use crate::{announcer::Announcer, catalogue::Catalogue, connection::Connection, keys::Keys};
 
 const NAME: &str = "etcd";
 
@@ -45,8 +47,8 @@ const NAME: &str = "etcd";
 /// ```
 pub struct Etcd {
     connection: Arc<Connection>,
-    keys: Keys,
     announcer: Announcer,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Etcd {
@@ -59,8 +61,8 @@ impl Etcd {
         let connection = Arc::new(connection);
         Self {
             announcer: Announcer::new(Arc::clone(&connection), keys.clone()),
+            catalogue: Arc::new(Catalogue::new(Arc::clone(&connection), keys)),
             connection,
-            keys,
         }
     }
 }
@@ -76,17 +78,15 @@ impl Registry for Etcd {
     }
 
     async fn get_service(&self, service: &str) -> Result<Snapshot> {
-        let service = service.parse()?;
-        follower::list(&self.connection, &self.keys, &service).await
+        self.catalogue.nodes(service.parse()?).await
     }
 
     async fn list_services(&self) -> Result<Vec<String>> {
-        follower::services(&self.connection, &self.keys).await
+        self.catalogue.services().await
     }
 
     async fn watch(&self, service: &str) -> Result<Watcher> {
-        let follower = Follower::new(Arc::clone(&self.connection), self.keys.clone(), service.parse()?);
-        Ok(Watcher::spawn(|sender| follower.follow(sender)))
+        Ok(self.catalogue.follow(service.parse()?))
     }
 
     fn name(&self) -> &'static str {
@@ -99,7 +99,7 @@ impl fmt::Debug for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Etcd")
             .field("connection", &self.connection)
-            .field("keys", &self.keys)
+            .field("catalogue", &self.catalogue)
             .finish_non_exhaustive()
     }
 }
