@@ -1,5 +1,8 @@
 //! Makes nodes of what Consul lists, each record by itself, so that a bad one hides no other.
 
+#[cfg(test)]
+mod hostile;
+
 use std::{
     collections::HashMap,
     fmt,

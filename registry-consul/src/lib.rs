@@ -11,6 +11,10 @@ mod catalogue;
 mod check;
 mod decoder;
 mod follower;
+// The decoders are private, and only a fuzzer calls them from outside: see `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod record;
 mod tls;

@@ -11,6 +11,10 @@ mod connection;
 mod credentials;
 mod error;
 mod follower;
+// The decoders are private, and only a fuzzer calls them from outside: see `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod nodes;
 mod record;

@@ -9,6 +9,10 @@ mod answers;
 mod browser;
 mod daemon;
 mod directory;
+// The decoders are private, and only a fuzzer calls them from outside: see `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interest;
 mod interfaces;
 mod multicast;

@@ -111,7 +111,7 @@ pub(crate) fn decode(service: &ResolvedService) -> Result<Option<Record>> {
     read(strings, ip.map(|ip| SocketAddr::new(ip, service.get_port()))).map(Some)
 }
 
-fn read<'a>(
+pub(crate) fn read<'a>(
     strings: impl Iterator<Item = (&'a str, &'a [u8])>,
     resolved: Option<SocketAddr>,
 ) -> Result<Record> {
@@ -242,5 +242,7 @@ fn unescape(escaped: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| bad().with_source(error))
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

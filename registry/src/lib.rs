@@ -80,6 +80,10 @@ mod address;
 pub mod conformance;
 mod error;
 mod fixed;
+// The decoders are private, and only a fuzzer calls them from outside: see `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "go-micro")]
 pub mod go_micro;
 mod memory;

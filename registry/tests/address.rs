@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use micro_registry::{Address, ErrorKind};
+use micro_registry::{Address, ErrorKind, Static};
 
 /// What is written, and what it is read as.
 const TAKEN: &[(&str, &str)] = &[
@@ -295,4 +295,17 @@ fn an_error_has_no_secret_and_no_end_of_line() {
         .parse::<Address>()
         .unwrap_err();
     assert!(error.to_string().len() < 300, "{error}");
+}
+
+#[test]
+fn a_fixed_list_takes_no_address_that_is_refused() {
+    // Spaces around an address and commas between two are the list's own.
+    let lone = REFUSED
+        .iter()
+        .filter(|(text, _)| text.trim() == *text && !text.contains(','));
+    for (text, _) in lone {
+        let list = format!("greeter=10.0.0.7:80,greeter={text}");
+        let error = list.parse::<Static>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text:?}");
+    }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cargo;
 mod checks;
 mod finding;
+mod fuzz;
 mod program;
 mod protoc;
 mod servers;
@@ -49,6 +50,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_values = ["calls"])]
         arguments: Vec<String>,
     },
+    /// Looks for bytes that do harm to what reads registries; CI replays what it has found
+    Fuzz {
+        /// One target alone; default: all
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
     Ci,
 }
@@ -62,6 +71,7 @@ impl Command {
             Self::Docs => checks::docs(),
             Self::Tidy => tidy::run(),
             Self::Bench { arguments } => bench::run(&arguments),
+            Self::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
             Self::Ci => {
                 checks::fmt(true)?;
                 tidy::run()?;
