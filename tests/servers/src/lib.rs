@@ -23,6 +23,7 @@ mod node;
 mod poll;
 mod ports;
 mod program;
+mod shim;
 
 pub use self::{
     certificates::Certificates,
@@ -30,4 +31,5 @@ pub use self::{
     error::{Error, Result},
     etcd::{Etcd, EtcdBuilder},
     node::Node,
+    shim::Shim,
 };

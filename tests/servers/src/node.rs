@@ -141,6 +141,12 @@ impl Node {
         self.is_paused.store(false, Ordering::Relaxed);
     }
 
+    /// Where it keeps what it knows, if it keeps it: to be copied while it does not run.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.plan.folder.join("data")
+    }
+
     /// Whether its process lives; a paused one does.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -194,7 +200,7 @@ impl Node {
 
     pub(crate) fn wipe(&self) -> Result<()> {
         self.kill();
-        let data = self.plan.folder.join("data");
+        let data = self.data();
         if data.exists() {
             fs::remove_dir_all(&data).map_err(Error::during(format_args!("wipe {}", self.plan.name)))?;
         }

@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 6] = [
+const POLLS: [(&str, &str, &str); 10] = [
     (
         "tests/servers/src/poll.rs",
         "on",
@@ -24,6 +24,22 @@ const POLLS: [(&str, &str, &str); 6] = [
         "cli/tests/micro/running.rs",
         "eventually",
         "that processes which belong to others have ended",
+    ),
+    ("tests/servers/src/shim.rs", "write", "how late an answer must be"),
+    (
+        "tests/src/laboratory/mod.rs",
+        "wait",
+        "what services and registries do, such as registering and forgetting",
+    ),
+    (
+        "tests/src/laboratory/mod.rs",
+        "pass",
+        "that a fault or a load has gone on for as long as it should",
+    ),
+    (
+        "tests/src/bin/probe.rs",
+        "work",
+        "that a handler has worked for as long as its caller said",
     ),
     (
         "tests/tests/system/support.rs",
