@@ -58,11 +58,13 @@ impl Announcing {
         goals: watch::Receiver<Goal>,
         standing: watch::Sender<Standing>,
     ) -> Self {
+        // However short the registration holds: an attempt and a wait fit in twice before it runs out.
+        let retry_wait_max = RETRY_WAIT.1.min(announcement.ttl / 6).max(RETRY_WAIT.0);
         Self {
             announcement,
             goals,
             standing,
-            backoff: Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1),
+            backoff: Backoff::new(RETRY_WAIT.0, retry_wait_max),
             warned: None,
             told: false,
             known: false,

@@ -124,6 +124,22 @@ async fn a_registry_that_is_away_at_start_is_tried_again_with_growing_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_short_registration_is_tried_again_before_it_runs_out() {
+    let registry = Scripted::new([]);
+    registry.always(UNAVAILABLE);
+    let announcement = Announcement {
+        ttl: Duration::from_secs(6),
+        ..announcement(&registry)
+    };
+    let announcer = Announcer::start(announcement, Control::on(Handle::current()));
+    announcer.aim(Goal::Announced);
+    time::sleep(Duration::from_secs(600)).await;
+    for gap in gaps(&registry.times(Call::Register)) {
+        assert!(gap <= Duration::from_millis(1_001), "{gap:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_after_that_changes_nothing_and_the_node_is_restored_when_the_registry_is_back() {
     let registry = Scripted::new([]);
     let announcer = announce(&registry);
