@@ -58,6 +58,12 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Runs the faults of `cargo xtask chaos -- --list` at their full length, and fails when more goes wrong than is allowed
+    Chaos {
+        /// What `micro-chaos` takes: faults, such as F12, and `--registry`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
     Ci,
 }
@@ -72,6 +78,7 @@ impl Command {
             Self::Tidy => tidy::run(),
             Self::Bench { arguments } => bench::run(&arguments),
             Self::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+            Self::Chaos { arguments } => suite::chaos(&arguments),
             Self::Ci => {
                 checks::fmt(true)?;
                 tidy::run()?;

@@ -26,6 +26,22 @@ pub(crate) fn run() -> Result<()> {
     command_without_a_backend()
 }
 
+/// Runs faults at their full length.
+pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
+    let servers = servers::provide()?;
+    cargo("build --package micro-tests --bins").run()?;
+    let program = target_folder().join("debug").join("micro-chaos");
+    let chaos = Step::new(
+        program,
+        format!("micro-chaos {}", arguments.join(" ")),
+        arguments.iter().map(String::as_str),
+    );
+    servers
+        .iter()
+        .fold(chaos, |step, (variable, program)| step.env(variable, program))
+        .run()
+}
+
 /// A command built without a backend says which feature brings it.
 ///
 /// It is built in a target folder of its own: beside the others it would have their features, and its name.

@@ -1,0 +1,172 @@
+//! What the records of a load say: failures, times, and who was called when.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::load::Record;
+
+/// The records of a load, in the order in which the calls were begun.
+#[derive(Debug)]
+pub struct Records(Vec<Record>);
+
+impl Records {
+    /// Sorts them.
+    #[must_use]
+    pub fn new(mut records: Vec<Record>) -> Self {
+        records.sort_by_key(|record| record.started);
+        Self(records)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Record] {
+        &self.0
+    }
+
+    /// How many calls were made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The calls that the caller got an error for.
+    pub fn failed(&self) -> impl Iterator<Item = &Record> {
+        self.0.iter().filter(|record| record.code != tonic::Code::Ok)
+    }
+
+    /// The failures by what they said, with how often and how late after `origin` the first was begun.
+    #[must_use]
+    pub fn failures(&self, origin: Instant) -> String {
+        let mut kinds: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for record in self.failed() {
+            let at = record.started.saturating_duration_since(origin).as_secs_f64();
+            let kind = kinds
+                .entry(format!("{:?}: {}", record.code, record.message))
+                .or_insert((0, at));
+            kind.0 += 1;
+        }
+        let lines = kinds
+            .iter()
+            .map(|(kind, (times, at))| format!("{times} × {kind} (the first at {at:.2} s)"));
+        lines.take(8).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How long after `since` the last call was begun that `node` answered or failed; zero when there is none.
+    #[must_use]
+    pub fn avoided_after(&self, node: &str, since: Instant) -> Duration {
+        let last = self
+            .0
+            .iter()
+            .filter(|record| record.node.as_deref() == Some(node) && record.started > since)
+            .map(|record| record.started)
+            .max();
+        last.map_or(Duration::ZERO, |last| last - since)
+    }
+
+    /// The part of the calls begun from `from` to `to` that `node` answered or failed.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "no load makes 2^52 calls")]
+    pub fn share(&self, node: &str, from: Instant, to: Instant) -> f64 {
+        let begun: Vec<_> = self.between(from, to).collect();
+        let there = begun.iter().filter(|record| record.node.as_deref() == Some(node));
+        there.count() as f64 / begun.len().max(1) as f64
+    }
+
+    /// The longest time between `from` and `to` in which `node` answered nothing.
+    ///
+    /// A node that clients have let go answers nothing from then on, so a short silence means that it was in every
+    /// set that was picked from.
+    #[must_use]
+    pub fn silence(&self, node: &str, from: Instant, to: Instant) -> Duration {
+        let mut answers: Vec<_> = self
+            .0
+            .iter()
+            .filter(|record| record.code == tonic::Code::Ok && record.node.as_deref() == Some(node))
+            .map(|record| record.started)
+            .filter(|started| (from..to).contains(started))
+            .chain([from, to])
+            .collect();
+        answers.sort();
+        let gaps = answers.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap_or_default()
+    }
+
+    /// How long the given part of the calls begun between `from` and `to` took at most.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank among the calls of a load, and a part of at most one"
+    )]
+    pub fn percentile(&self, part: f64, from: Instant, to: Instant) -> Duration {
+        let mut times: Vec<_> = self.between(from, to).map(Record::took).collect();
+        times.sort();
+        let rank = (times.len() as f64 * part) as usize;
+        times
+            .get(rank.min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn between(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Record> {
+        self.0
+            .iter()
+            .filter(move |record| (from..to).contains(&record.started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn records(origin: Instant, calls: &[(u64, &str, Code)]) -> Records {
+        let records = calls.iter().enumerate().map(|(id, (at, node, code))| {
+            let started = origin + Duration::from_millis(*at);
+            Record {
+                id: id as u64,
+                idempotent: true,
+                started,
+                ended: started + Duration::from_millis(*at),
+                code: *code,
+                message: String::new(),
+                node: Some((*node).to_owned()),
+            }
+        });
+        Records::new(records.collect())
+    }
+
+    #[test]
+    fn what_is_said_of_a_load_comes_from_its_records() {
+        let origin = Instant::now();
+        let at = |ms| origin + Duration::from_millis(ms);
+        let records = records(
+            origin,
+            &[
+                (400, "b", Code::Ok),
+                (100, "a", Code::Ok),
+                (200, "b", Code::Unavailable),
+                (300, "a", Code::Ok),
+            ],
+        );
+        assert_eq!(records.calls(), 4);
+        assert_eq!(records.failed().count(), 1);
+        assert_eq!(records.avoided_after("a", at(150)), Duration::from_millis(150));
+        assert_eq!(records.avoided_after("a", at(350)), Duration::ZERO);
+        assert!((records.share("a", at(0), at(1000)) - 0.5).abs() < f64::EPSILON);
+        assert_eq!(records.silence("a", at(0), at(1000)), Duration::from_millis(700));
+        assert_eq!(records.silence("b", at(0), at(500)), Duration::from_millis(400));
+        assert_eq!(
+            records.percentile(0.5, at(0), at(1000)),
+            Duration::from_millis(300)
+        );
+        assert_eq!(
+            records.percentile(1.0, at(0), at(1000)),
+            Duration::from_millis(400)
+        );
+    }
+}

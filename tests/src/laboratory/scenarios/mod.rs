@@ -1,0 +1,204 @@
+//! The scenarios of FAULTS.md, one function each; a test and `cargo xtask chaos` run the same.
+
+mod outage;
+mod registration;
+mod rights;
+mod servers;
+mod watching;
+
+use std::{fmt, future::Future, pin::Pin};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{Backend, Outcome, Setup, Size};
+
+/// The nodes of most scenarios.
+const NODES: [&str; 3] = ["one", "two", "three"];
+
+type Running = Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// A fault, and how it is brought about.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Its number in FAULTS.md.
+    pub fault: &'static str,
+    /// Its own name, which its test has.
+    pub name: &'static str,
+    /// What happens.
+    pub what: &'static str,
+    /// The registries that it can happen with.
+    pub backends: &'static [Backend],
+    run: fn(Setup) -> Running,
+}
+
+impl Scenario {
+    /// Runs it.
+    #[must_use]
+    pub fn run(&self, setup: Setup) -> Running {
+        (self.run)(setup)
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scenario({})", self.name)
+    }
+}
+
+/// Every registry.
+const ANY: &[Backend] = &[Backend::Mdns, Backend::Consul];
+/// Registries with servers.
+const SERVED: &[Backend] = &[Backend::Consul];
+
+/// Consul alone.
+const CONSUL: &[Backend] = &[Backend::Consul];
+
+/// All of them, in the order of FAULTS.md.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        fault: "F01",
+        name: "f01_killed",
+        what: "one of three nodes is killed",
+        backends: ANY,
+        run: |setup| Box::pin(servers::killed(setup)),
+    },
+    Scenario {
+        fault: "F11",
+        name: "f11_registry_down_at_start",
+        what: "the registry is down when a service starts",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::down_at_start(setup)),
+    },
+    Scenario {
+        fault: "F12",
+        name: "f12_memory_lost",
+        what: "the registry restarts and has forgotten everything",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::memory_lost(setup, Size::One)),
+    },
+    Scenario {
+        fault: "F12",
+        name: "f12_memory_of_three_lost",
+        what: "a registry of three servers restarts and has forgotten everything",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::memory_lost(setup, Size::Three)),
+    },
+    Scenario {
+        fault: "F13",
+        name: "f13_registry_away",
+        what: "the registry is away for long",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::away(setup, Size::OneThatRemembers)),
+    },
+    Scenario {
+        fault: "F14",
+        name: "f14_leader_killed",
+        what: "the leader of the registry is killed",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::leader_killed(setup)),
+    },
+    Scenario {
+        fault: "F15",
+        name: "f15_quorum_lost",
+        what: "two of three servers of the registry are killed and come back",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::quorum_lost(setup)),
+    },
+    Scenario {
+        fault: "F16",
+        name: "f16_registry_slow",
+        what: "every answer of the registry is late",
+        backends: SERVED,
+        run: |setup| Box::pin(watching::slow(setup)),
+    },
+    Scenario {
+        fault: "F17",
+        name: "f17_registry_hangs",
+        what: "the registry hangs for twice as long as a registration holds",
+        backends: SERVED,
+        run: |setup| Box::pin(outage::hangs(setup)),
+    },
+    Scenario {
+        fault: "F18",
+        name: "f18_watch_silent",
+        what: "the connection over which a client follows the registry is dead",
+        backends: SERVED,
+        run: |setup| Box::pin(watching::silent(setup)),
+    },
+    Scenario {
+        fault: "F20",
+        name: "f20_counts_anew",
+        what: "the registry has lost all and counts from the beginning",
+        backends: SERVED,
+        run: |setup| Box::pin(watching::counts_anew(setup)),
+    },
+    Scenario {
+        fault: "F20",
+        name: "f20_restored",
+        what: "the registry is set up from a copy of an earlier day",
+        backends: SERVED,
+        run: |setup| Box::pin(watching::restored(setup)),
+    },
+    Scenario {
+        fault: "F21",
+        name: "f21_stood_still",
+        what: "a node stands still for twice as long as its registration holds",
+        backends: SERVED,
+        run: |setup| Box::pin(registration::stood_still(setup)),
+    },
+    Scenario {
+        fault: "F22",
+        name: "f22_crowd",
+        what: "hundreds of nodes find their registry back at once",
+        backends: SERVED,
+        run: |setup| Box::pin(registration::crowd(setup)),
+    },
+    Scenario {
+        fault: "F25",
+        name: "f25_token_replaced",
+        what: "the token is replaced",
+        backends: CONSUL,
+        run: |setup| Box::pin(rights::token_replaced(setup)),
+    },
+    Scenario {
+        fault: "F26",
+        name: "f26_right_lost",
+        what: "a client loses the right to read",
+        backends: CONSUL,
+        run: |setup| Box::pin(rights::right_lost(setup)),
+    },
+    Scenario {
+        fault: "F27",
+        name: "f27_connections_taken",
+        what: "all connections that Consul allows are taken",
+        backends: CONSUL,
+        run: |setup| Box::pin(rights::connections_taken(setup)),
+    },
+    Scenario {
+        fault: "F32",
+        name: "f32_id_taken",
+        what: "a second process takes the id of a node that lives",
+        backends: SERVED,
+        run: |setup| Box::pin(registration::id_taken(setup)),
+    },
+    Scenario {
+        fault: "F32",
+        name: "f32_id_of_its_own",
+        what: "a node with a fixed id is killed and comes back",
+        backends: SERVED,
+        run: |setup| Box::pin(registration::id_of_its_own(setup)),
+    },
+];
+
+/// The status that `address` answers a GET of `path` with; `None` when nobody answers.
+async fn http_status(address: &str, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}

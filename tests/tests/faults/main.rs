@@ -1,0 +1,75 @@
+//! The faults of FAULTS.md, as short as they can be shown: real services, real registries and a real load.
+
+use std::path::PathBuf;
+
+use micro_tests::laboratory::{Backend, Pace, Setup, scenarios::ALL};
+
+/// One test for each scenario and registry, and one that none of them is missing.
+macro_rules! faults {
+    ($($module:ident $backend:ident { $($name:ident,)* })*) => {
+        $(mod $module {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    shows(stringify!($name), Backend::$backend).await;
+                }
+            )*
+        })*
+
+        const SHOWN: &[(&str, Backend)] = &[$($((stringify!($name), Backend::$backend),)*)*];
+    };
+}
+
+faults! {
+    mdns Mdns {
+        f01_killed,
+    }
+    consul Consul {
+        f01_killed,
+        f11_registry_down_at_start,
+        f12_memory_lost,
+        f12_memory_of_three_lost,
+        f13_registry_away,
+        f14_leader_killed,
+        f15_quorum_lost,
+        f16_registry_slow,
+        f17_registry_hangs,
+        f18_watch_silent,
+        f20_counts_anew,
+        f20_restored,
+        f21_stood_still,
+        f22_crowd,
+        f25_token_replaced,
+        f26_right_lost,
+        f27_connections_taken,
+        f32_id_taken,
+        f32_id_of_its_own,
+    }
+}
+
+#[test]
+fn every_scenario_is_shown_with_every_registry_it_can_happen_with() {
+    for scenario in ALL {
+        for backend in scenario.backends {
+            assert!(
+                SHOWN.contains(&(scenario.name, *backend)),
+                "{scenario:?} is not shown with {}",
+                backend.name()
+            );
+        }
+    }
+}
+
+/// Runs the scenario, and holds what came out against what is allowed.
+async fn shows(name: &str, backend: Backend) {
+    let setup = Setup {
+        pace: Pace::Short,
+        backend,
+        probe: PathBuf::from(env!("CARGO_BIN_EXE_micro-probe")),
+    };
+    let scenario = ALL.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.unwrap_or_else(|| panic!("there is no scenario {name}"));
+    scenario.run(setup).await.assert(Pace::Short);
+}
