@@ -11,6 +11,7 @@ mod error;
 mod grpc_timeout;
 mod server;
 mod service;
+mod telemetry;
 
 pub use backends::RegistrySettings;
 pub use client::{

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fmt,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -18,12 +19,17 @@ use tracing::debug;
 use super::{
     Health, Listener, Server, Settings,
     health::HealthService,
-    layers::handlers::{BoxError, BoxService, Handlers, Wrap, wrap},
+    layers::{
+        handlers::{BoxError, BoxService, Handlers, Wrap, wrap},
+        probe::ProbeLayer,
+    },
+    load::Load,
+    metrics::ACTIVE_CALLS,
     reflection,
     route::Routes,
     stack::{self, Stack},
 };
-use crate::{Error, Result, descriptors};
+use crate::{Error, Result, descriptors, telemetry::Telemetry};
 
 /// The gRPC services that every server has, and which nobody can add once more.
 const OWN_SERVICES: [&str; 3] = [
@@ -48,14 +54,16 @@ pub(crate) struct ServerBuilder {
     added: BTreeMap<String, usize>,
     layers: Vec<Wrap>,
     descriptors: Vec<Bytes>,
+    telemetry: Telemetry,
 }
 
 /// A server that is checked and complete, but does not listen yet.
 pub(crate) struct UnboundServer {
-    stack: Stack,
-    health: Health,
+    pub(super) stack: Stack,
+    pub(super) health: Health,
     methods: Vec<Method>,
-    settings: Settings,
+    pub(super) settings: Settings,
+    pub(super) telemetry: Telemetry,
 }
 
 impl ServerBuilder {
@@ -64,6 +72,7 @@ impl ServerBuilder {
         Self {
             service,
             settings,
+            telemetry: Telemetry::new(),
             routes: RoutesBuilder::default(),
             added: BTreeMap::new(),
             layers: Vec::new(),
@@ -75,6 +84,13 @@ impl ServerBuilder {
     #[must_use]
     pub(crate) fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Records into `telemetry`, which `/metrics` tells. Default: a recorder of its own.
+    #[must_use]
+    pub(crate) fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
         self
     }
 
@@ -143,19 +159,34 @@ impl ServerBuilder {
         }
         let added: BTreeSet<String> = self.added.into_keys().collect();
         let own = descriptors::methods_of_all(&OWN_DESCRIPTORS)?;
-        let routes = Routes::new(&added, &OWN_SERVICES, methods.iter().chain(&own));
+        let load = Arc::new(Load::new());
+        let routes = Routes::new(
+            &added,
+            &OWN_SERVICES,
+            methods.iter().chain(&own),
+            &load,
+            &self.telemetry,
+        );
+        observe_calls(&self.telemetry, load);
         let health = Health::new(added.into_iter().chain([self.service.to_string()]));
         self.routes
             .add_service(HealthServer::new(HealthService(health.clone())));
         reflection::add_to(&mut self.routes, &described, &self.descriptors)?;
         let handlers = Handlers::new(self.routes.routes().prepare(), self.layers);
+        let probe = ProbeLayer::new(health.clone(), self.telemetry.clone());
         Ok(UnboundServer {
-            stack: stack::stack(self.service, &settings, health.clone(), routes, handlers),
+            stack: stack::stack(self.service, &settings, probe, routes, handlers),
             health,
             methods,
             settings,
+            telemetry: self.telemetry,
         })
     }
+}
+
+fn observe_calls(telemetry: &Telemetry, load: Arc<Load>) {
+    let gauge = telemetry.gauge(ACTIVE_CALLS, &[]);
+    telemetry.observe(move || gauge.set(load.active() as f64));
 }
 
 fn check_added(added: &BTreeMap<String, usize>) -> Result<()> {
@@ -191,7 +222,7 @@ impl UnboundServer {
     ///
     /// A server error when the listener does not tell its address.
     pub(crate) fn start<L: Listener>(self, listener: L) -> Result<Server> {
-        Server::start(listener, self.stack, self.health, self.settings)
+        Server::start(listener, self)
     }
 }
 

@@ -15,6 +15,8 @@ mod connection;
 mod health;
 mod layers;
 mod listener;
+mod load;
+mod metrics;
 mod opening;
 mod reflection;
 mod route;
@@ -36,7 +38,7 @@ pub use listener::Listener;
 pub(crate) use listener::bind;
 pub(crate) use settings::Settings;
 
-use self::{connection::Connections, stack::Stack};
+use self::{connection::Connections, metrics::OPEN_CONNECTIONS};
 use crate::{Error, ErrorKind, Result, control::Owned};
 
 /// How long connections that were cut may take to let go of what they hold.
@@ -52,11 +54,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start<L: Listener>(listener: L, stack: Stack, health: Health, settings: Settings) -> Result<Self> {
+    fn start<L: Listener>(listener: L, unbound: UnboundServer) -> Result<Self> {
+        let UnboundServer {
+            stack,
+            health,
+            settings,
+            telemetry,
+            ..
+        } = unbound;
         let address = listener.local_address().map_err(|error| {
             Error::new(ErrorKind::Server, "ask for the address that is listened on").with_source(error)
         })?;
         let connections = Arc::new(Connections::new(stack, settings, address));
+        let (gauge, open) = (telemetry.gauge(OPEN_CONNECTIONS, &[]), connections.open.clone());
+        telemetry.observe(move || gauge.set(open.len() as f64));
         let accepting = tokio::spawn(accept::accept(listener, Arc::clone(&connections)));
         Ok(Self {
             address,

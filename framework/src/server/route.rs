@@ -8,15 +8,60 @@ use std::{
 
 use http::{Request, Uri, uri::PathAndQuery};
 use micro_registry::Method;
+use tokio::time::Duration;
+use tonic::Code;
+
+use super::load::Load;
+use crate::telemetry::{Durations, SERVER_CALL, Telemetry};
+
+/// OpenTelemetry's name for a method that nothing is known of: what callers make up is no label.
+const UNKNOWN: &str = "_OTHER";
 
 /// A method, or what stands for all that nothing is known of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Route {
+    /// `greeter.Say/Hello`
+    name: String,
+    durations: Durations,
+    /// What its calls count towards; nothing, if it is one that every server has.
+    load: Option<Arc<Load>>,
     /// Whether the caller sends one message and gets many: what it sends ends with that message, whether it says so or
     /// not.
     pub(super) ends_after_first: bool,
     /// Why no handler is to see the call.
     pub(super) refusal: Option<String>,
+}
+
+impl Route {
+    fn new(name: &str, load: Option<&Arc<Load>>, telemetry: &Telemetry) -> Self {
+        Self {
+            name: name.to_owned(),
+            load: load.cloned(),
+            durations: Durations::new(telemetry, SERVER_CALL, name, &[]),
+            ends_after_first: false,
+            refusal: None,
+        }
+    }
+
+    /// The full name of the method.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A call of it begins.
+    pub(super) fn begin(&self) {
+        if let Some(load) = &self.load {
+            load.begin();
+        }
+    }
+
+    /// A call of it that began has ended.
+    pub(super) fn end(&self, code: Code, duration: Duration) {
+        if let Some(load) = &self.load {
+            load.end();
+        }
+        self.durations.record(code, duration);
+    }
 }
 
 /// A request, and the method that it is for.
@@ -49,13 +94,14 @@ impl Routes {
         added: &BTreeSet<String>,
         own: &[&str],
         methods: impl IntoIterator<Item = &'m Method>,
+        load: &Arc<Load>,
+        telemetry: &Telemetry,
     ) -> Self {
         let mut by_path = HashMap::new();
         for method in methods {
-            let route = Route {
-                ends_after_first: method.server_streaming && !method.client_streaming,
-                refusal: None,
-            };
+            let counts = !own.contains(&method.service.as_str());
+            let mut route = Route::new(&method.to_string(), counts.then_some(load), telemetry);
+            route.ends_after_first = method.server_streaming && !method.client_streaming;
             by_path.insert(method.path(), Arc::new(route));
         }
         Self {
@@ -65,8 +111,8 @@ impl Routes {
                 .cloned()
                 .chain(own.iter().map(|&name| name.to_owned()))
                 .collect(),
-            by_last_part: by_last_part(added),
-            unknown: Arc::new(Route::default()),
+            by_last_part: by_last_part(added, telemetry),
+            unknown: Arc::new(Route::new(UNKNOWN, Some(load), telemetry)),
         }
     }
 
@@ -99,7 +145,7 @@ impl Routes {
     }
 }
 
-fn by_last_part(added: &BTreeSet<String>) -> BTreeMap<String, LastPart> {
+fn by_last_part(added: &BTreeSet<String>, telemetry: &Telemetry) -> BTreeMap<String, LastPart> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for service in added {
         names.entry(last_part(service)).or_default().push(service);
@@ -114,7 +160,7 @@ fn by_last_part(added: &BTreeSet<String>) -> BTreeMap<String, LastPart> {
                         "`{part}` is the last part of several services here, and the path fits none of them whole: `{}`",
                         several.join("`, `")
                     )),
-                    ..Route::default()
+                    ..Route::new(UNKNOWN, None, telemetry)
                 })),
             };
             (part.to_owned(), target)
@@ -156,7 +202,7 @@ mod tests {
             .iter()
             .map(|service| Method::new(service.as_str(), "Call"))
             .collect();
-        Routes::new(&added, &OWN, &methods)
+        Routes::new(&added, &OWN, &methods, &Arc::new(Load::new()), &Telemetry::new())
     }
 
     fn find(routes: &Routes, path: &str) -> (String, Arc<Route>) {

@@ -4,13 +4,14 @@ use micro_registry::ServiceName;
 use tower::ServiceBuilder;
 
 use super::{
-    Health, Settings,
+    Settings,
     layers::{
         admit::{Admit, AdmitLayer},
         call::{Call, CallLayer},
         catch_panic::{CatchPanic, CatchPanicLayer},
         go_micro::{GoMicro, GoMicroLayer},
         handlers::Handlers,
+        measure::{Measure, MeasureLayer},
         messages::{Messages, MessagesLayer},
         probe::{Probe, ProbeLayer},
         refuse::{Refuse, RefuseLayer},
@@ -20,21 +21,23 @@ use super::{
 };
 
 /// All layers around the handlers.
-pub(super) type Stack = Probe<Route<Refuse<GoMicro<Admit<CatchPanic<Call<Messages<Handlers>>>>>>>>;
+pub(super) type Stack = Probe<Route<Measure<Refuse<GoMicro<Admit<CatchPanic<Call<Messages<Handlers>>>>>>>>>;
 
 /// Puts the layers around the handlers.
 pub(super) fn stack(
     name: ServiceName,
     settings: &Settings,
-    health: Health,
+    probe: ProbeLayer,
     routes: Routes,
     handlers: Handlers,
 ) -> Stack {
     ServiceBuilder::new()
         // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer.
-        .layer(ProbeLayer::new(health))
+        .layer(probe)
         // All layers further in know the method, and see its full name.
         .layer(RouteLayer::new(routes))
+        // Whatever is answered from here on was a call, and is seen with its code and its time.
+        .layer(MeasureLayer)
         // Before all that costs something or counts: the call is not for this service, its caller goes elsewhere.
         // From here it also sees every answer, so nothing further in can claim to have refused.
         .layer(RefuseLayer::new(name.clone()))

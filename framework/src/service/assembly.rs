@@ -17,6 +17,7 @@ use crate::{
     context::Propagation,
     control::Control,
     server::{self, ServerBuilder},
+    telemetry::Telemetry,
 };
 
 impl ServiceBuilder {
@@ -37,12 +38,13 @@ impl ServiceBuilder {
         let (settings, server_settings) = self.limits(&loaded)?;
         let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
         let control = start_control(self.control.take())?;
+        let telemetry = Telemetry::new();
         let client = self.join_client(&loaded, &registry, registry_at, &control)?;
 
         let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
         let cx = ServiceContext::new(name.clone(), id, client, token.clone());
-        let server = ServerBuilder::new(name, server_settings);
+        let server = ServerBuilder::new(name, server_settings).telemetry(telemetry.clone());
         let additions = self.additions.into_iter();
         let server = additions.fold(server, |server, add| add(server, &cx)).build()?;
         // What the registry would refuse later is refused now, whatever the address will be.
@@ -55,6 +57,7 @@ impl ServiceBuilder {
             bind,
             registry,
             control,
+            telemetry,
             checks: self.checks,
             tasks: self.tasks,
         };

@@ -20,6 +20,7 @@ use crate::{
     Error, ErrorKind, Result,
     control::{Control, Owned},
     server::{Health, Server, UnboundServer},
+    telemetry::Telemetry,
 };
 
 /// How much longer than the drain delay a withdrawal may hold up the drain. An mDNS goodbye takes 1.1 s, and callers who
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     pub(super) bind: Bind,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) control: Control,
+    pub(super) telemetry: Telemetry,
     pub(super) checks: Vec<Check>,
     pub(super) tasks: Vec<Work>,
 }
@@ -79,6 +81,7 @@ struct Running {
     checks: Option<Checks>,
     announcer: Option<Announcer>,
     withdrawal: Option<Owned<()>>,
+    _telemetry: Owned<()>,
 }
 
 /// The way up.
@@ -129,6 +132,7 @@ impl Life {
             registry_timeout: self.settings.registry_timeout,
             clock: WallClock::default(),
         };
+        let upkeep = parts.control.spawn(parts.telemetry.keep_up());
         self.running = Some(Running {
             health,
             server,
@@ -136,6 +140,7 @@ impl Life {
             checks: Some(Checks::start(parts.checks, self.cx.clone(), &self.settings)),
             announcer: Some(Announcer::start(announcement, parts.control)),
             withdrawal: None,
+            _telemetry: upkeep,
         });
         Ok(())
     }

@@ -8,6 +8,7 @@ mod framing;
 pub(super) mod go_micro;
 mod go_micro_error;
 pub(super) mod handlers;
+pub(super) mod measure;
 pub(super) mod messages;
 pub(super) mod probe;
 pub(super) mod refuse;

@@ -1,4 +1,4 @@
-//! Answers `/health` and `/ready` over plain HTTP, and says so to whatever else is not gRPC over HTTP/2.
+//! Answers `/health`, `/ready` and `/metrics` over plain HTTP, and says so to whatever else is not gRPC over HTTP/2.
 
 use std::{
     convert::Infallible,
@@ -14,18 +14,19 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::server::Health;
+use crate::{server::Health, telemetry::Telemetry};
 
 /// Makes [`Probe`].
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeLayer {
     health: Health,
+    telemetry: Telemetry,
 }
 
 impl ProbeLayer {
-    /// Answers by `health`.
-    pub(crate) fn new(health: Health) -> Self {
-        Self { health }
+    /// Answers by `health`, and renders `telemetry`.
+    pub(crate) fn new(health: Health, telemetry: Telemetry) -> Self {
+        Self { health, telemetry }
     }
 }
 
@@ -36,6 +37,7 @@ impl<S> Layer<S> for ProbeLayer {
         Probe {
             inner,
             health: self.health.clone(),
+            telemetry: self.telemetry.clone(),
         }
     }
 }
@@ -45,6 +47,7 @@ impl<S> Layer<S> for ProbeLayer {
 pub(crate) struct Probe<S> {
     inner: S,
     health: Health,
+    telemetry: Telemetry,
 }
 
 impl<S> Probe<S> {
@@ -55,6 +58,7 @@ impl<S> Probe<S> {
             "/health" => Answer::new(StatusCode::OK, "ok\n"),
             "/ready" if self.health.is_ready() => Answer::new(StatusCode::OK, "ready\n"),
             "/ready" => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/metrics" => Answer::metrics(self.telemetry.render()),
             _ if request.version() == Version::HTTP_2 => return None,
             _ if is_grpc(request.headers()) => Answer::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -62,7 +66,7 @@ impl<S> Probe<S> {
             ),
             _ => Answer::new(
                 StatusCode::NOT_FOUND,
-                "not found; over HTTP/1.1 there are /health and /ready\n",
+                "not found; over HTTP/1.1 there are /health, /ready and /metrics\n",
             ),
         };
         Some(answer.to(request.method()))
@@ -75,11 +79,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A few words of plain text.
-#[derive(Clone, Copy, Debug)]
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROMETHEUS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Plain text: a few words, or the metrics.
+#[derive(Clone, Debug)]
 struct Answer {
     status: StatusCode,
-    text: &'static str,
+    content_type: HeaderValue,
+    text: Bytes,
     with_body: bool,
 }
 
@@ -87,8 +95,17 @@ impl Answer {
     fn new(status: StatusCode, text: &'static str) -> Self {
         Self {
             status,
-            text,
+            content_type: PLAIN_TEXT,
+            text: Bytes::from_static(text.as_bytes()),
             with_body: true,
+        }
+    }
+
+    fn metrics(text: String) -> Self {
+        Self {
+            content_type: PROMETHEUS_TEXT,
+            text: text.into(),
+            ..Self::new(StatusCode::OK, "")
         }
     }
 
@@ -102,17 +119,13 @@ impl Answer {
     }
 
     fn into_response<B>(self) -> Response<ProbeBody<B>> {
-        let text = Bytes::from_static(self.text.as_bytes());
-        let length = HeaderValue::from(text.len());
+        let length = HeaderValue::from(self.text.len());
         let mut response = Response::new(ProbeBody::Text {
-            text: self.with_body.then_some(text),
+            text: self.with_body.then_some(self.text),
         });
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        headers.insert(header::CONTENT_TYPE, self.content_type);
         headers.insert(header::CONTENT_LENGTH, length);
         // A state of this moment: nobody in between may keep it.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -137,7 +150,7 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         match self.answer(&request) {
-            Some(answer) => ProbeFuture::Answered { answer },
+            Some(answer) => ProbeFuture::Answered { answer: Some(answer) },
             None => ProbeFuture::Passed {
                 inner: self.inner.call(request),
             },
@@ -149,7 +162,7 @@ pin_project! {
     /// The answer to a probe, or that of a handler.
     #[project = ProjectedFuture]
     pub(crate) enum ProbeFuture<F> {
-        Answered { answer: Answer },
+        Answered { answer: Option<Answer> },
         Passed { #[pin] inner: F },
     }
 }
@@ -162,7 +175,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            ProjectedFuture::Answered { answer } => Poll::Ready(Ok(answer.into_response())),
+            ProjectedFuture::Answered { answer } => {
+                let answer = answer.take().expect("not polled after it is ready");
+                Poll::Ready(Ok(answer.into_response()))
+            }
             ProjectedFuture::Passed { inner } => {
                 let Ok(response) = ready!(inner.poll(cx));
                 Poll::Ready(Ok(response.map(|inner| ProbeBody::Passed { inner })))

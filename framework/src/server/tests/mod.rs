@@ -5,6 +5,7 @@ mod deadlines;
 mod drain;
 mod go_micro;
 mod limits;
+mod metrics;
 mod openings;
 mod panics;
 mod probes;

@@ -1,0 +1,185 @@
+//! Measures each call from its headers to the end of its answer, within a span of its own.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::{Span, field::Empty, info_span};
+
+use crate::{
+    server::route::{Route, Routed},
+    telemetry::code_name,
+};
+
+/// Makes [`Measure`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MeasureLayer;
+
+impl<S> Layer<S> for MeasureLayer {
+    type Service = Measure<S>;
+
+    fn layer(&self, inner: S) -> Measure<S> {
+        Measure { inner }
+    }
+}
+
+/// The service that [`MeasureLayer`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Measure<S> {
+    inner: S,
+}
+
+impl<S, R, B> Service<Routed<R>> for Measure<S>
+where
+    S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<MeasureBody<B>>;
+    type Error = Infallible;
+    type Future = MeasureFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, routed: Routed<R>) -> Self::Future {
+        let measured = Measured::begin(Arc::clone(&routed.route));
+        let inner = measured.span.in_scope(|| self.inner.call(routed));
+        MeasureFuture {
+            inner,
+            measured: Some(measured),
+        }
+    }
+}
+
+/// A call under way; its end is where it is dropped.
+struct Measured {
+    route: Arc<Route>,
+    started: Instant,
+    span: Span,
+    /// `None` until the answer has told it: a call that is dropped before was given up by its caller.
+    code: Option<Code>,
+}
+
+impl Measured {
+    fn begin(route: Arc<Route>) -> Self {
+        let span = info_span!(
+            "call",
+            otel.kind = "server",
+            rpc.system.name = "grpc",
+            rpc.method = route.name(),
+            rpc.response.status_code = Empty,
+        );
+        route.begin();
+        Self {
+            route,
+            started: Instant::now(),
+            span,
+            code: None,
+        }
+    }
+
+    /// Takes notice of the status in `headers`, if it is there.
+    fn see(&mut self, headers: &HeaderMap) {
+        if let Some(value) = headers.get(Status::GRPC_STATUS) {
+            self.code = Some(Code::from_bytes(value.as_bytes()));
+        }
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.span.record("rpc.response.status_code", code_name(code));
+        self.route.end(code, self.started.elapsed());
+    }
+}
+
+pin_project! {
+    /// The answer on its way.
+    pub(crate) struct MeasureFuture<F> {
+        #[pin]
+        inner: F,
+        measured: Option<Measured>,
+    }
+}
+
+impl<F, B> Future for MeasureFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<MeasureBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = {
+            let _entered = this.measured.as_ref().map(|measured| measured.span.enter());
+            this.inner.poll(cx)
+        };
+        let Ok(response) = ready!(polled);
+        let mut measured = this.measured.take();
+        if let Some(measured) = &mut measured {
+            measured.see(response.headers());
+        }
+        Poll::Ready(Ok(response.map(|inner| MeasureBody { inner, measured })))
+    }
+}
+
+pin_project! {
+    /// The rest of an answer.
+    pub(crate) struct MeasureBody<B> {
+        #[pin]
+        inner: B,
+        measured: Option<Measured>,
+    }
+}
+
+impl<B: Body> Body for MeasureBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let Some(measured) = this.measured else {
+            return this.inner.poll_frame(cx);
+        };
+        let polled = {
+            let _entered = measured.span.enter();
+            this.inner.poll_frame(cx)
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    measured.see(trailers);
+                }
+            }
+            // An answer that says no more, or fails, and never said how it went.
+            Poll::Ready(None | Some(Err(_))) => {
+                measured.code.get_or_insert(Code::Unknown);
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
