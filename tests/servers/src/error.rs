@@ -6,10 +6,11 @@ use std::fmt;
 pub struct Error(String);
 
 /// What may be an [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    /// With this text.
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 

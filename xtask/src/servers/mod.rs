@@ -1,13 +1,15 @@
-//! The registries' servers that tests start: found on this machine, or unpacked under the target folder.
+//! The registries' servers, for tests and by hand: found on this machine, or unpacked under the target folder.
 
 mod debian;
 
 use std::{env, fs, path::PathBuf};
 
+use clap::{Args, ValueEnum};
+
 use self::debian::Package;
 use crate::{
     Result,
-    cargo::{root, target_folder},
+    cargo::{cargo, root, target_folder},
     program,
 };
 
@@ -46,6 +48,60 @@ struct Server {
     variable: &'static str,
     package: Package,
     home: &'static str,
+}
+
+/// Which servers to start by hand.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Order {
+    /// Which registry
+    registry: Registry,
+    /// How many servers make the cluster: 1, 3 or 5
+    #[arg(long, default_value_t = 1)]
+    nodes: u8,
+    /// Denies what no rule allows; a token, or a user, may do everything
+    #[arg(long)]
+    acl: bool,
+    /// Speaks TLS to those who have a certificate
+    #[arg(long)]
+    tls: bool,
+}
+
+/// A registry with servers of its own.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Registry {
+    Consul,
+    Etcd,
+}
+
+impl Order {
+    fn program(&self) -> &'static str {
+        match self.registry {
+            Registry::Consul => "consul",
+            Registry::Etcd => "etcd",
+        }
+    }
+
+    /// The arguments of the program that starts the servers.
+    fn arguments(&self) -> String {
+        let flags = [(self.acl, " --acl"), (self.tls, " --tls")];
+        let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+        let flags: String = flags.map(|(_, flag)| flag).collect();
+        format!("{} --nodes {}{flags}", self.program(), self.nodes)
+    }
+}
+
+/// Starts the servers, and waits until they are stopped.
+pub(crate) fn run(order: &Order) -> Result<()> {
+    let start = cargo(&format!(
+        "run --quiet --package micro-test-servers -- {}",
+        order.arguments()
+    ));
+    let is_ordered = |server: &&Server| server.program == order.program();
+    let server = SERVERS
+        .iter()
+        .find(is_ordered)
+        .expect("every registry has a server");
+    start.env(server.variable, server.provide()?).run()
 }
 
 /// The variables that tell the tests which servers to start.
