@@ -20,8 +20,7 @@ Examples:
 
 The registry is the one of the services: MICRO_REGISTRY, micro.toml, or mDNS on this machine.";
 
-const REGISTRY_HELP: &str =
-    "mdns, consul, static, or another registry of this build [default: MICRO_REGISTRY, micro.toml, or mdns]";
+const REGISTRY_HELP: &str = "mdns, consul, etcd, static, or another registry of this build [default: MICRO_REGISTRY, micro.toml, or mdns]";
 const REGISTRY_ADDRESS_HELP: &str =
     "Its addresses, separated by commas [default: MICRO_REGISTRY_ADDRESS, micro.toml, or the registry's own]";
 

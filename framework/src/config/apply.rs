@@ -21,6 +21,7 @@ impl Loaded {
             settings.set_addresses(address.0.clone());
         }
         settings.set_consul(self.typed.consul.settings());
+        settings.set_etcd(self.typed.etcd.settings());
     }
 
     /// Who the service is, and where it listens.

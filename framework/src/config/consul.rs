@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::Deserialize;
 
-use super::value::{Flag, List, Parsed, Span};
+use super::{
+    secret::Secret,
+    value::{Flag, List, Parsed, Span},
+};
 
 /// `[consul]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -50,16 +53,6 @@ pub(crate) struct Consul {
     pub(crate) connect_native: bool,
 }
 
-/// A text that is never shown, not even as what is wrong.
-#[derive(Clone)]
-pub(crate) struct Secret(
-    #[cfg_attr(
-        not(feature = "consul"),
-        expect(dead_code, reason = "a build without Consul checks these keys, and uses none")
-    )]
-    pub(crate) String,
-);
-
 impl Typed {
     pub(super) fn settings(&self) -> Consul {
         let typed = self.clone();
@@ -83,43 +76,5 @@ impl Typed {
             tags: list(typed.tags),
             connect_native: flag(typed.connect_native),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl Visitor<'_> for Form {
-            type Value = Option<Secret>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Some(Secret(text.to_owned())))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-        }
-        let secret = deserializer.deserialize_any(Form)?;
-        // What stands there instead may be a part of it.
-        secret.ok_or_else(|| serde::de::Error::custom("expected a string"))
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
     }
 }

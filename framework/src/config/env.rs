@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 18] = [
+pub(super) const TABLE: [(&str, &str); 26] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -34,10 +34,24 @@ pub(super) const TABLE: [(&str, &str); 18] = [
     ("CONSUL_CACERT", "consul.ca_file"),
     ("CONSUL_CLIENT_CERT", "consul.client_certificate_file"),
     ("CONSUL_CLIENT_KEY", "consul.client_key_file"),
+    // etcd's, as its own command and as Go Micro name them; of two variables for one key the later counts.
+    ("ETCDCTL_ENDPOINTS", "etcd.address"),
+    (ETCDCTL_USER, USER),
+    ("ETCDCTL_PASSWORD", PASSWORD),
+    ("ETCD_USERNAME", USER),
+    ("ETCD_PASSWORD", PASSWORD),
+    ("ETCDCTL_CACERT", "etcd.ca_file"),
+    ("ETCDCTL_CERT", "etcd.client_certificate_file"),
+    ("ETCDCTL_KEY", "etcd.client_key_file"),
 ];
 
 /// The one key whose variable holds pairs.
 const METADATA: &str = "server.metadata";
+
+/// The one variable that may set two keys: `user`, or `user:password`.
+const ETCDCTL_USER: &str = "ETCDCTL_USER";
+const USER: &str = "etcd.user";
+const PASSWORD: &str = "etcd.password";
 
 /// The variables to read: those of the process, or a set of one's own.
 #[derive(Clone, Default)]
@@ -55,13 +69,21 @@ impl Environment {
         self.note_unknown();
         let mut values = Vec::new();
         for (name, key) in TABLE {
-            if let Some(text) = self.variable(name)? {
-                let kind = if key == METADATA {
-                    pairs(name, &text)?
-                } else {
-                    text.into()
-                };
+            let Some(text) = self.variable(name)? else {
+                continue;
+            };
+            let mut set = |key, kind: ValueKind| {
                 values.push((key, Value::new(Some(&name.to_owned()), kind)));
+            };
+            match (key, text.split_once(':')) {
+                (METADATA, _) => set(key, pairs(name, &text)?),
+                // A user of etcdctl's does not get the password of another's.
+                (USER, _) if name == ETCDCTL_USER && self.variable("ETCD_USERNAME")?.is_some() => {}
+                (USER, Some((user, password))) if name == ETCDCTL_USER => {
+                    set(USER, user.into());
+                    set(PASSWORD, password.into());
+                }
+                _ => set(key, text.into()),
             }
         }
         Ok(values)

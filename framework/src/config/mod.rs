@@ -24,6 +24,14 @@
 //! | `CONSUL_CACERT` | `consul.ca_file` |
 //! | `CONSUL_CLIENT_CERT` | `consul.client_certificate_file` |
 //! | `CONSUL_CLIENT_KEY` | `consul.client_key_file` |
+//! | `ETCDCTL_ENDPOINTS` | `etcd.address` |
+//! | `ETCD_USERNAME` | `etcd.user` |
+//! | `ETCD_PASSWORD` | `etcd.password` |
+//! | `ETCDCTL_USER` | `etcd.user`, or both as `user:password`; of no effect beside `ETCD_USERNAME` |
+//! | `ETCDCTL_PASSWORD` | `etcd.password`; of no effect beside `ETCD_PASSWORD` |
+//! | `ETCDCTL_CACERT` | `etcd.ca_file` |
+//! | `ETCDCTL_CERT` | `etcd.client_certificate_file` |
+//! | `ETCDCTL_KEY` | `etcd.client_key_file` |
 //!
 //! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
 //! belongs to `micro run`. Everything that can be set, with its default where it has one:
@@ -35,8 +43,10 @@
 mod apply;
 mod consul;
 mod env;
+mod etcd;
 mod file;
 mod node;
+mod secret;
 mod typed;
 mod value;
 
@@ -46,6 +56,7 @@ use ::config::{Config, Value, ValueKind};
 
 pub(crate) use consul::Consul;
 pub(crate) use env::Environment;
+pub(crate) use etcd::Etcd;
 pub(crate) use value::DURATION_MAX;
 
 use self::{file::File, typed::Typed};

@@ -4,7 +4,7 @@ use micro_registry::ServiceName;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    consul,
+    consul, etcd,
     node::{Id, Metadata, Version},
     value::{Count, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
 };
@@ -21,6 +21,7 @@ pub(crate) struct Typed {
     pub(super) server: Server,
     pub(super) client: Client,
     pub(super) consul: consul::Typed,
+    pub(super) etcd: etcd::Typed,
     /// Belongs to `micro run`, which checks it.
     #[serde(rename = "run")]
     pub(super) _run: Option<IgnoredAny>,
