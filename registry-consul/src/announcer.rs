@@ -119,10 +119,14 @@ impl Announcer {
         match held?.service {
             None => self.put(node, registration, attempt).await,
             Some(held) if held.boot() != node.boot() => Err(conflict(node, &held)),
-            Some(held) if held.node(&Place::default()).is_ok_and(|held| held == *node) => {
+            Some(held)
+                if held.node(&Place::default()).is_ok_and(|held| held == *node)
+                    && self.sent.has_token(node, self.http.token_revision()) =>
+            {
                 self.look_around(node, attempt.agent(), catalogue).await
             }
-            // Somebody changed the record past us.
+            // Somebody changed the record past us, or the agent would go on telling the catalogue of the node with a token
+            // that was replaced, and once that is gone could not tell that the node is.
             Some(_) => self.put(node, registration, attempt).await,
         }
     }
@@ -192,7 +196,8 @@ impl Announcer {
         let what = doing("register", node);
         let agent = attempt.agent();
         // Noted ahead: if we are cut off, it may have arrived.
-        self.sent.note(node, &registration, attempt.at());
+        self.sent
+            .note(node, &registration, attempt.at(), self.http.token_revision());
         let request = Request::put(agent, &["agent", "service", "register"], &what)
             .query("replace-existing-checks", "true")
             .body(registration);

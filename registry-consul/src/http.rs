@@ -87,6 +87,11 @@ impl Http {
         })
     }
 
+    /// Tells the token of now from others, without telling the token.
+    pub(crate) fn token_revision(&self) -> u64 {
+        self.token.revision()
+    }
+
     /// Sends `request` as soon as `lane` has room; if the token is refused, once more with the one that replaced it.
     ///
     /// # Errors

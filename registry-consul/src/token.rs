@@ -38,6 +38,8 @@ struct Held {
     present: Option<HeaderValue>,
     /// What an answer to an older request may have in it.
     before: Option<HeaderValue>,
+    /// How often it was replaced.
+    replaced: u64,
     looked: Instant,
 }
 
@@ -58,6 +60,7 @@ impl Token {
             held: Mutex::new(Held {
                 present,
                 before: None,
+                replaced: 0,
                 looked: Instant::now(),
             }),
         })
@@ -74,6 +77,11 @@ impl Token {
     /// Reads the file again after `refused` was refused; answers whether there is another one now.
     pub(crate) async fn changed_from(&self, refused: Option<&HeaderValue>) -> bool {
         self.look().await && self.held().present.as_ref() != refused
+    }
+
+    /// Tells one token from the next, without telling the token.
+    pub(crate) fn revision(&self) -> u64 {
+        self.held().replaced
     }
 
     /// `text`, which an agent or a proxy answered, without the token.
@@ -97,6 +105,7 @@ impl Token {
         let Ok(Ok(token)) = read else { return false };
         if held.present.as_ref() != Some(&token) {
             held.before = held.present.replace(token);
+            held.replaced += 1;
         }
         true
     }
@@ -177,6 +186,7 @@ mod tests {
         fs::write(&path, "another").unwrap();
         assert!(token.changed_from(Some(&first)).await);
         assert_eq!(token.header().await.unwrap(), "another");
+        assert_eq!(token.revision(), 1);
         // Somebody else has read it meanwhile: it is another than the refused one all the same.
         assert!(token.changed_from(Some(&first)).await);
         fs::remove_file(&path).unwrap();

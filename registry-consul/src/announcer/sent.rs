@@ -24,6 +24,8 @@ pub(super) struct Sent {
 struct Registered {
     boot: String,
     registration: Bytes,
+    /// Which token it was sent with: the agent tells the catalogue of the node with that one.
+    token_revision: u64,
     /// The agent that it was sent to last; a check belongs to the agent that it was registered at.
     at: usize,
     /// Agents that may hold it still.
@@ -52,13 +54,21 @@ impl Sent {
         agents.filter(|agent| *agent != at).collect()
     }
 
-    /// Notes that `registration` is sent to the agent `at`.
-    pub(super) fn note(&self, node: &Node, registration: &Bytes, at: usize) {
+    /// Whether `node` was registered with this token.
+    pub(super) fn has_token(&self, node: &Node, token_revision: u64) -> bool {
+        let nodes = self.nodes();
+        let sent = nodes.get(&key(node));
+        sent.is_some_and(|sent| sent.token_revision == token_revision)
+    }
+
+    /// Notes that `registration` is sent to the agent `at` with this token.
+    pub(super) fn note(&self, node: &Node, registration: &Bytes, at: usize, token_revision: u64) {
         let mut nodes = self.nodes();
         let before = nodes.remove(&key(node)).map(|before| before.moved_to(at).left);
         let now = Registered {
             boot: node.boot().to_owned(),
             registration: registration.clone(),
+            token_revision,
             at,
             left: before.unwrap_or_default(),
             looks: LOOKS_MAX,
@@ -131,8 +141,8 @@ mod tests {
     fn a_node_that_moves_and_comes_back_is_known_where_it_may_be_held() {
         let (sent, node, registration) = (Sent::default(), node("boot-1"), Bytes::from_static(b"{}"));
         assert!(!sent.may_be_at(&node, &registration, 0));
-        sent.note(&node, &registration, 0);
-        sent.note(&node, &registration, 1);
+        sent.note(&node, &registration, 0, 0);
+        sent.note(&node, &registration, 1, 0);
         assert!(sent.may_be_at(&node, &registration, 0) && sent.may_be_at(&node, &registration, 1));
         assert_eq!(sent.elsewhere(&node, 1), BTreeSet::from([0]));
         sent.confirm(&node, 0);
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn another_boot_is_another_node() {
         let (sent, first, second) = (Sent::default(), node("boot-1"), node("boot-2"));
-        sent.note(&first, &Bytes::new(), 0);
+        sent.note(&first, &Bytes::new(), 0, 0);
         assert!(!sent.may_be_at(&second, &Bytes::new(), 0));
         assert!(sent.elsewhere(&second, 1).is_empty());
         sent.forget(&second);
@@ -154,15 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_the_last_registration_counts() {
+        let (sent, node) = (Sent::default(), node("boot-1"));
+        sent.note(&node, &Bytes::new(), 0, 0);
+        assert!(sent.has_token(&node, 0) && !sent.has_token(&node, 1));
+        sent.note(&node, &Bytes::new(), 0, 1);
+        assert!(sent.has_token(&node, 1));
+    }
+
+    #[test]
     fn others_are_looked_for_a_few_times_after_each_registration() {
         let (sent, node) = (Sent::default(), node("boot-1"));
         assert!(!sent.has_to_look(&node));
         for _ in 0..2 {
-            sent.note(&node, &Bytes::new(), 0);
+            sent.note(&node, &Bytes::new(), 0, 0);
             let looks = (0..10).filter(|_| sent.has_to_look(&node)).count();
             assert_eq!(looks, usize::from(LOOKS_MAX));
         }
-        sent.note(&node, &Bytes::new(), 0);
+        sent.note(&node, &Bytes::new(), 0, 0);
         sent.seen_alone(&node);
         assert!(!sent.has_to_look(&node));
     }
