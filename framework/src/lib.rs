@@ -15,7 +15,8 @@ mod telemetry;
 
 pub use backends::RegistrySettings;
 pub use client::{
-    CallOptions, Channel, Client, ClientBuilder, Connect, Connecting, Io, Peer, Policy, ResponseFuture,
+    Balancer, CallInfo, CallOptions, Candidate, Channel, Client, ClientBuilder, Connect, Connecting,
+    CustomPolicy, EndpointState, EndpointStatus, Io, Peer, Pick, Policy, ResponseFuture,
 };
 pub use context::CallContext;
 pub use error::{Error, ErrorKind, Result};

@@ -13,7 +13,7 @@ use tonic::Status;
 use super::{
     body::RequestBody,
     call::Call,
-    picker::Ready,
+    candidate::Candidate,
     response::Place,
     retry::{Failure, PREVIOUS_ATTEMPTS},
     unsent::{self, chain},
@@ -21,6 +21,10 @@ use super::{
 use crate::grpc_timeout::{self, GRPC_TIMEOUT};
 
 /// What became of an attempt.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the largest is the usual one, and a box would cost every call an allocation"
+)]
 pub(super) enum Attempt {
     /// The server has answered, perhaps with a failure.
     Answered(Answer),
@@ -32,7 +36,10 @@ pub(super) enum Attempt {
         connections: Vec<u64>,
     },
     /// It perhaps ran.
-    Failed { status: Status, endpoint: Arc<Ready> },
+    Failed {
+        status: Status,
+        endpoint: Arc<Candidate>,
+    },
 }
 
 /// The beginning of an answer.
@@ -60,18 +67,17 @@ impl Answer {
 
 impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
-    pub(super) async fn attempt(&self, place: Place, body: RequestBody, previous: u32) -> Attempt {
+    pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
         let endpoint = Arc::clone(&place.endpoint);
         let request = match self.request(&endpoint, body, previous) {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },
         };
-        let started = Instant::now();
         let response = match place.connection.sender().try_send_request(request).await {
             Ok(response) => response,
             Err(mut error) => {
                 let body = error.take_message().map(Request::into_body);
-                return failed(&error.into_error(), body, &place);
+                return failed(&error.into_error(), body, &mut place);
             }
         };
         if unsent::is_wrong_service(response.headers()) {
@@ -82,9 +88,7 @@ impl Call {
                 connections: vec![place.connection.id],
             };
         }
-        let now = Instant::now();
-        endpoint.load.answered(now - started, now);
-        place.connection.set_answered();
+        place.answered(response.headers());
         let (head, mut incoming) = response.into_parts();
         // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
         let mut first = None;
@@ -92,10 +96,14 @@ impl Call {
             first = match incoming.frame().await.transpose() {
                 Ok(frame) => frame,
                 Err(error) => {
+                    place.failed();
                     let status = unsent::status(&error, &endpoint.peer);
                     return Attempt::Failed { status, endpoint };
                 }
             };
+            if let Some(trailers) = first.as_ref().and_then(Frame::trailers_ref) {
+                place.heard(trailers);
+            }
         }
         Attempt::Answered(Answer {
             head,
@@ -107,7 +115,7 @@ impl Call {
 
     fn request(
         &self,
-        endpoint: &Ready,
+        endpoint: &Candidate,
         body: RequestBody,
         previous: u32,
     ) -> Result<Request<RequestBody>, Status> {
@@ -140,12 +148,13 @@ impl Call {
 }
 
 /// What became of an attempt that has no answer.
-fn failed(error: &hyper::Error, body: Option<RequestBody>, place: &Place) -> Attempt {
-    let endpoint = &place.endpoint;
+fn failed(error: &hyper::Error, body: Option<RequestBody>, place: &mut Place) -> Attempt {
+    let endpoint = Arc::clone(&place.endpoint);
     if body.is_none() && !unsent::is_certainly_unsent(error) {
+        place.failed();
         return Attempt::Failed {
             status: unsent::status(error, &endpoint.peer),
-            endpoint: Arc::clone(endpoint),
+            endpoint,
         };
     }
     let connections = if unsent::is_refused_stream(error) {

@@ -13,8 +13,9 @@ use super::{
     BoxService, Client,
     channel::UserLayer,
     connector::{Checked, Connect, Tcp},
+    policy::Policy,
     reach::Range,
-    settings::{Policy, Settings},
+    settings::Settings,
 };
 use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
 
@@ -126,6 +127,13 @@ impl ClientBuilder {
     /// first answer wins. It counts as one of the [`retries`](Self::retries). Default: never.
     pub fn hedge_delay(mut self, delay: Duration) -> Self {
         self.settings.hedge_delay = Some(delay);
+        self
+    }
+
+    /// Sets the zone that this client is in: nodes whose metadata has it as `zone` come first, while they are ready and
+    /// not much slower than the others. Default: none, all nodes are alike.
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.settings.zone = Some(zone.into());
         self
     }
 

@@ -9,11 +9,11 @@ use tonic::{Status, body::Body};
 use super::{
     attempt::{Answer, Attempt},
     body::{RequestBody, Source},
+    candidate::Candidate,
     hedge::Raced,
     methods::{Kind, Methods},
     options::CallOptions,
     peer::NODE_HEADER,
-    picker::Ready,
     response::{Deadline, Place, ResponseBody, deadline_exceeded, is_failure},
     retry::{Failure, Retry},
     target::Target,
@@ -38,14 +38,14 @@ pub(super) struct Call {
     /// Connections that certainly did not run it, and are not to be tried again.
     pub(super) tried: Vec<u64>,
     /// Nodes that perhaps ran it, and are not to be tried again.
-    pub(super) failed: Vec<Arc<Ready>>,
+    pub(super) failed: Vec<Arc<Candidate>>,
     pub(super) options: CallOptions,
     /// What the channel knows of the methods, which comes before what the nodes say.
     methods: Option<Arc<Methods>>,
     /// Why the last connection did not run it.
     refusal: Option<String>,
     /// Where the present attempt was sent.
-    sent_to: Option<Arc<Ready>>,
+    sent_to: Option<Arc<Candidate>>,
     /// How the last attempt failed that perhaps ran.
     failure: Option<Status>,
 }
@@ -201,7 +201,7 @@ impl Call {
         &mut self,
         retry: &mut Retry,
         failure: &Failure,
-        endpoint: &Arc<Ready>,
+        endpoint: &Arc<Candidate>,
         source: &Source,
     ) -> Option<Duration> {
         self.failed.push(Arc::clone(endpoint));

@@ -13,7 +13,9 @@ use micro_registry::Method;
 use tonic::{Status, body::Body};
 use tower_service::Service;
 
-use super::{BoxService, call, methods::Methods, options::CallOptions, target::Target};
+use super::{
+    BoxService, call, methods::Methods, options::CallOptions, status::EndpointStatus, target::Target,
+};
 use crate::{CallContext, Result};
 
 /// A layer of the user's, for every channel of a client.
@@ -80,6 +82,18 @@ impl Channel {
         let methods: Vec<Method> = crate::descriptors::methods(set)?;
         self.plain.methods = Some(Arc::new(Methods::new(&methods)));
         Ok(Self::layered(self.plain, self.layers))
+    }
+
+    /// What is known of each node of the service, sorted by id: whether calls can be sent to it, how loaded it is, and
+    /// what went wrong last. Starts following the service, and waits until the registry has answered, for at most the
+    /// client's [`request_timeout`](crate::ClientBuilder::request_timeout).
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what is no service name; `UNAVAILABLE` when the registry has not answered in time.
+    pub async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Status> {
+        let target = self.plain.target.clone()?;
+        target.endpoints().await
     }
 
     fn layered(plain: Plain, layers: Arc<[UserLayer]>) -> Self {

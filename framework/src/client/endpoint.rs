@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use http::uri::Authority;
 use micro_registry::Node;
 use tokio::time::Instant;
 
 use super::{
+    candidate::{Candidate, Flags, authority},
     connection::Connection,
     load::Load,
+    outlier::Ejection,
     peer::Peer,
-    picker::{Flags, Ready},
+    status::{EndpointState, EndpointStatus},
     subset::NAMED_FOR,
 };
 
@@ -43,8 +44,11 @@ pub(super) struct Endpoint {
     connections: Vec<Held>,
     load: Arc<Load>,
     pub(super) flags: Arc<Flags>,
+    ejection: Ejection,
+    /// What went wrong last.
+    last_error: Option<Arc<str>>,
     /// What was published last; rebuilt when something it shows has changed.
-    published: Option<Arc<Ready>>,
+    published: Option<Arc<Candidate>>,
 }
 
 /// What happens to make the endpoint ready.
@@ -76,6 +80,8 @@ impl Endpoint {
             connections: Vec::new(),
             load: Arc::new(Load::new()),
             flags: Arc::default(),
+            ejection: Ejection::default(),
+            last_error: None,
             published: None,
         }
     }
@@ -171,12 +177,13 @@ impl Endpoint {
     }
 
     /// When something is due without anything happening.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let retry = match self.state {
             State::Backoff(until) => Some(until),
             State::Idle | State::Connecting => None,
         };
-        retry.into_iter().chain(self.held_until).min()
+        let ejected = self.ejection.ends(now).filter(|_| self.has_connections());
+        retry.into_iter().chain(self.held_until).chain(ejected).min()
     }
 
     pub(super) fn connected(&mut self, connection: Arc<Connection>, now: Instant) {
@@ -217,7 +224,22 @@ impl Endpoint {
     /// Whether calls have found something here that the control task has to look at.
     pub(super) fn wants_attention(&self) -> bool {
         self.flags.refused.load(Ordering::Relaxed)
+            || self.flags.streak.ejects()
             || self.connections.iter().any(|held| held.connection.is_closing())
+    }
+
+    /// Remembers what went wrong.
+    pub(super) fn set_last_error(&mut self, error: impl Into<Arc<str>>) {
+        self.last_error = Some(error.into());
+    }
+
+    /// Leaves the node out of the picks for a while, if its calls fail in a row; says whether that is news.
+    pub(super) fn eject_outlier(&mut self, now: Instant) -> bool {
+        let ejected = self.ejection.update(&self.flags.streak, now);
+        if ejected {
+            self.set_last_error("calls in a row failed");
+        }
+        ejected
     }
 
     /// Forgets connections that take no new streams: their last ones end without us.
@@ -242,28 +264,56 @@ impl Endpoint {
     }
 
     /// What calls pick from; `None` while nothing is ready.
-    pub(super) fn ready(&mut self) -> Option<Arc<Ready>> {
-        if self.published.is_none() && self.is_ready() {
-            self.published = Some(Arc::new(Ready {
-                peer: Peer::new(Arc::clone(&self.node)),
-                authority: authority(&self.node)?,
-                load: Arc::clone(&self.load),
-                flags: Arc::clone(&self.flags),
-                connections: self
-                    .connections
-                    .iter()
-                    .map(|held| Arc::clone(&held.connection))
-                    .filter(|connection| !connection.is_closing())
-                    .collect(),
-            }));
+    pub(super) fn ready(&mut self, now: Instant) -> Option<Arc<Candidate>> {
+        let ejected = self.ejection.is_ejected(now);
+        let is_current = |published: &Arc<Candidate>| published.ejected == ejected;
+        if !self.published.as_ref().is_some_and(is_current) {
+            self.published = if self.is_ready() {
+                self.candidate(ejected)
+            } else {
+                None
+            };
         }
         self.published.clone()
     }
-}
 
-/// The `:authority` of requests. A checked address always is one.
-fn authority(node: &Node) -> Option<Authority> {
-    Authority::try_from(node.address().to_string()).ok()
+    fn candidate(&self, ejected: bool) -> Option<Arc<Candidate>> {
+        Some(Arc::new(Candidate {
+            peer: Peer::new(Arc::clone(&self.node)),
+            authority: authority(&self.node)?,
+            load: Arc::clone(&self.load),
+            flags: Arc::clone(&self.flags),
+            connections: self
+                .connections
+                .iter()
+                .map(|held| Arc::clone(&held.connection))
+                .filter(|connection| !connection.is_closing())
+                .collect(),
+            ejected,
+        }))
+    }
+
+    /// What is known of it, to show it.
+    pub(super) fn status(&self, now: Instant) -> EndpointStatus {
+        let ejected_until = self.ejection.ends(now);
+        let state = match self.state {
+            _ if ejected_until.is_some() => EndpointState::Ejected,
+            _ if self.is_ready() => EndpointState::Ready,
+            State::Connecting => EndpointState::Connecting,
+            State::Backoff(until) if until > now => EndpointState::Backoff,
+            State::Idle | State::Backoff(_) => EndpointState::Idle,
+        };
+        EndpointStatus {
+            node: Arc::clone(&self.node),
+            state,
+            held: self.held_until.is_some(),
+            connections: self.open_connections(),
+            in_flight: self.load.in_flight(),
+            latency: self.load.latency(now),
+            ejected_for: ejected_until.map(|until| until - now).unwrap_or_default(),
+            last_error: self.last_error.clone(),
+        }
+    }
 }
 
 /// Rendezvous hashing (Thaler and Ravishankar 1998): each client has its own order of the nodes, and all clients

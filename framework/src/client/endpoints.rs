@@ -3,7 +3,7 @@
 mod opening;
 
 use std::{
-    io,
+    io, mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -26,10 +26,12 @@ use super::{
     follower::Discovered,
     picker::{Known, Picker},
     settings::Settings,
+    status::EndpointStatus,
     table::{Id, Table},
     target::Shared,
     times::FAR,
     unsent::chain,
+    views::Views,
 };
 
 /// How far apart snapshots are taken in at least: what comes sooner is taken in with what comes next. Connections that
@@ -47,6 +49,7 @@ pub(super) struct Endpoints {
     /// Random per client: gives each its own order of the nodes.
     client: u64,
     table: Table,
+    views: Views,
     connecting: JoinSet<(Key, io::Result<(Connection, Driver)>)>,
     driving: JoinSet<(Key, u64, hyper::Result<()>)>,
     connections_made: u64,
@@ -54,6 +57,8 @@ pub(super) struct Endpoints {
     snapshot: Option<Snapshot>,
     /// When that was.
     discovered_at: Option<Instant>,
+    /// Whether nodes or selections are new, so that selections may miss nodes.
+    relisted: bool,
     census: Census,
     registry_failure: Option<Arc<Error>>,
     connect_failure: Option<Arc<str>>,
@@ -67,6 +72,7 @@ impl Endpoints {
         shared: Arc<Shared>,
         discovered: watch::Receiver<Discovered>,
     ) -> Self {
+        let views = Views::new(service.clone(), &settings);
         Self {
             service,
             settings,
@@ -75,11 +81,13 @@ impl Endpoints {
             discovered,
             client: fastrand::u64(..),
             table: Table::default(),
+            views,
             connecting: JoinSet::new(),
             driving: JoinSet::new(),
             connections_made: 0,
             snapshot: None,
             discovered_at: None,
+            relisted: false,
             census: Census::default(),
             registry_failure: None,
             connect_failure: None,
@@ -122,6 +130,7 @@ impl Endpoints {
             self.expire_held();
             wake = self.connect_wanted();
             self.publish();
+            self.answer_inquiries();
         }
     }
 
@@ -186,6 +195,7 @@ impl Endpoints {
             warn!(%service, gone, held, ?hold_down, "a snapshot lacks most nodes, those with a connection stay");
         }
         self.snapshot = Some(snapshot);
+        self.relisted = true;
     }
 
     /// Drops nodes that the registry has not listed again in time, or whose connection, which alone spoke for them, is
@@ -209,6 +219,10 @@ impl Endpoints {
             self.table.change(&id, |endpoint| {
                 endpoint.retire_closing(now);
                 drop_refused(&self.service, endpoint, now);
+                if endpoint.eject_outlier(now) {
+                    let (service, node) = (&self.service, endpoint.node.id());
+                    warn!(%service, node, "calls in a row failed, the node is left out for a while");
+                }
             });
         }
     }
@@ -221,6 +235,13 @@ impl Endpoints {
             self.table.change(&id, |endpoint| endpoint.named(now));
         }
         let size = self.settings.subset;
+        for selection in self.shared.asked_selections() {
+            self.views.add(selection);
+            self.relisted = true;
+        }
+        if mem::take(&mut self.relisted) && self.table.len() > size {
+            self.views.look_ahead(&self.table, size);
+        }
         if self.table.len() <= size {
             let all: Vec<_> = self.table.ids().cloned().collect();
             return all.iter().filter_map(|id| self.connect(id, true, now)).min();
@@ -228,7 +249,8 @@ impl Endpoints {
         for id in self.table.named().cloned().collect::<Vec<_>>() {
             self.table.change(&id, |endpoint| endpoint.forget_name(now));
         }
-        let wanted = self.table.wanted(size);
+        let mut wanted = self.table.wanted(size);
+        wanted.extend(self.views.ahead().cloned());
         // Others stand in only for as long as one of those is missing, so that a fault does not leave a client with
         // connections to all nodes of a large service.
         let mut present = self.table.present(size);
@@ -252,7 +274,10 @@ impl Endpoints {
         let connections_max = self.settings.connections_per_node;
         let (node, wake) = self.table.change(id, |endpoint| {
             let starts = endpoint.wants_connection(wanted, connections_max, now);
-            (starts.then(|| Arc::clone(&endpoint.node)), endpoint.next_wake())
+            (
+                starts.then(|| Arc::clone(&endpoint.node)),
+                endpoint.next_wake(now),
+            )
         })?;
         if let Some(node) = node {
             self.connections_made += 1;
@@ -286,6 +311,7 @@ impl Endpoints {
             Err(error) => {
                 let failures = self.table.change(node, |endpoint| {
                     endpoint.connect_failed(now);
+                    endpoint.set_last_error(format!("connect: {error}"));
                     endpoint.failures
                 });
                 let failure = format!("`{node}` at {address}: {error}");
@@ -297,23 +323,38 @@ impl Endpoints {
 
     fn disconnected(&mut self, key: &Key, id: u64, result: &hyper::Result<()>) {
         let error = result.as_ref().err().map(|error| chain(error));
-        debug!(service = %self.service, node = key.node.id(), error, "connection ended");
+        debug!(service = %self.service, node = key.node.id(), error = error.as_deref(), "connection ended");
         let now = Instant::now();
         self.table.change(key.node.id(), |endpoint| {
             if key.is_of(endpoint) {
+                if let Some(error) = &error {
+                    endpoint.set_last_error(error.as_str());
+                }
                 endpoint.disconnected(id, now);
                 drop_refused(&self.service, endpoint, now);
             }
         });
     }
 
+    /// Tells those who have asked what is known of each node.
+    fn answer_inquiries(&self) {
+        let now = Instant::now();
+        for inquiry in self.shared.inquiries() {
+            let endpoints = self.table.ids().filter_map(|id| self.table.get(id));
+            let statuses: Vec<EndpointStatus> = endpoints.map(|endpoint| endpoint.status(now)).collect();
+            // Fails when nobody waits for it any more.
+            let _ = inquiry.send(statuses);
+        }
+    }
+
     /// Publishes what is ready, if that is news: everybody who waits looks at it.
     fn publish(&mut self) {
+        let now = Instant::now();
         let connected: Vec<_> = self.table.connected().cloned().collect();
         let ready = connected
             .iter()
-            .filter_map(|id| self.table.change(id, Endpoint::ready)?);
-        let ready: Box<[_]> = ready.collect();
+            .filter_map(|id| self.table.change(id, |endpoint| endpoint.ready(now))?);
+        let (ready, views) = self.views.update(ready.collect());
         let known = Known {
             snapshot: self.snapshot.clone(),
             registry_failure: self.registry_failure.clone(),
@@ -322,6 +363,7 @@ impl Endpoints {
         };
         let picker = Picker {
             ready,
+            views,
             methods: self.census.agreed(),
             known,
         };
@@ -347,6 +389,7 @@ fn drop_refused(service: &ServiceName, endpoint: &mut Endpoint, now: Instant) {
     if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
         let (node, address) = (endpoint.node.id(), endpoint.node.address());
         warn!(%service, node, %address, "the server there is another service");
+        endpoint.set_last_error("the server there is another service");
         endpoint.refused(now);
     }
 }

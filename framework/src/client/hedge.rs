@@ -9,7 +9,7 @@ use super::{
     attempt::Attempt,
     body::{RequestBody, Source},
     call::Call,
-    picker::Ready,
+    candidate::Candidate,
     response::Place,
     retry::Retry,
 };
@@ -20,7 +20,7 @@ pub(super) struct Raced {
     /// How many were sent.
     pub(super) sent: u32,
     /// Where the one that did not decide was sent.
-    pub(super) other: Option<Arc<Ready>>,
+    pub(super) other: Option<Arc<Candidate>>,
 }
 
 impl Raced {
@@ -79,7 +79,7 @@ impl Call {
     }
 
     /// A place on another node, if there is one at once and the call may be sent again.
-    fn second(&self, first: &Ready, source: &Source, retry: &mut Retry) -> Option<(Place, RequestBody)> {
+    fn second(&self, first: &Candidate, source: &Source, retry: &mut Retry) -> Option<(Place, RequestBody)> {
         // Two attempts cannot read one stream.
         let Source::Whole(_) = source else {
             return None;

@@ -1,79 +1,161 @@
 //! How loaded an endpoint looks from here: its latency times its calls in flight.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 /// How fast an old latency is forgotten: after this time without an answer it counts half.
-const DECAY: Duration = Duration::from_secs(10);
+const HALF_LIFE: Duration = Duration::from_secs(5);
 /// The share by which one answer moves a falling estimate at least, so that one slow answer is soon outweighed.
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 /// Latencies below this say more about the scheduler than about the server.
 const NOISE: Duration = Duration::from_millis(5);
+/// What a failure counts as at least: a server that fails fast must not look like a fast one.
+const FAILED_AS: Duration = Duration::from_secs(1);
 
-/// The load of one endpoint: peak EWMA of latency times calls in flight, as Finagle's balancer has it.
+/// One call that waits for its answer, in the upper half of [`Load::calls`].
+const WAITING: u64 = 1 << 32;
+/// The lower half of it: the calls in flight.
+const IN_FLIGHT: u64 = WAITING - 1;
+
+/// The load of one endpoint: peak EWMA of latency times calls in flight, as Finagle's balancer has it. While calls wait
+/// and none is answered, the time that this goes on for counts as a latency.
 ///
-/// Updated without a lock: two answers at the same moment may lose one sample, which the next one makes up for.
+/// Updated without a lock: two answers at the same moment may lose one sample, which the next one makes up for. Each has
+/// a cache line of its own, so that calls to one endpoint do not slow those to another.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Load {
     epoch: Instant,
-    in_flight: AtomicU32,
+    calls: AtomicU64,
     latency_ns: AtomicU64,
+    /// The mean of late, of which a single slow answer is only a share.
+    mean_ns: AtomicU64,
+    /// When they were last changed.
     updated_ns: AtomicU64,
+    /// When the first of the calls that wait began to wait.
+    waiting_since_ns: AtomicU64,
 }
 
 impl Load {
     pub(super) fn new() -> Self {
         Self {
             epoch: Instant::now(),
-            in_flight: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
             latency_ns: AtomicU64::new(0),
+            mean_ns: AtomicU64::new(0),
             updated_ns: AtomicU64::new(0),
+            waiting_since_ns: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn started(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn ended(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+    /// Counts a call that waits for its answer from now on.
+    pub(super) fn started(&self, now: Instant) {
+        let before = self.calls.fetch_add(WAITING + 1, Ordering::Relaxed);
+        if before < WAITING {
+            self.waiting_since_ns
+                .store(self.since_epoch(now), Ordering::Relaxed);
+        }
     }
 
     /// Takes in how long an answer took: a slower one at once, a faster one by and by.
     pub(super) fn answered(&self, latency: Duration, now: Instant) {
-        let sample = latency.as_nanos() as f64;
-        let estimate = self.latency_ns.load(Ordering::Relaxed) as f64;
-        let decayed = self.decayed(estimate, now);
+        self.calls.fetch_sub(WAITING, Ordering::Relaxed);
+        let (sample, decayed) = (latency.as_nanos() as f64, self.estimate(&self.latency_ns, now));
         let next = if sample > decayed {
             sample
         } else {
             decayed + (sample - decayed) * SAMPLE_SHARE
         };
-        self.latency_ns.store(next as u64, Ordering::Relaxed);
-        self.updated_ns.store(self.since_epoch(now), Ordering::Relaxed);
+        self.set(next, sample, now);
+    }
+
+    /// Takes in that a call failed, which took `latency`.
+    pub(super) fn failed(&self, latency: Duration, now: Instant) {
+        self.at_least(latency.max(FAILED_AS), now);
+    }
+
+    /// Forgets a call that was answered.
+    pub(super) fn ended(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Forgets a call that got no answer for as long as it waited.
+    pub(super) fn abandoned(&self, waited: Duration, now: Instant) {
+        self.calls.fetch_sub(WAITING + 1, Ordering::Relaxed);
+        self.at_least(waited, now);
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        // The mask leaves 32 bits.
+        (self.calls.load(Ordering::Relaxed) & IN_FLIGHT) as u32
+    }
+
+    /// How long an answer takes at present: as the last ones did, or at least as long as one has been waited for.
+    pub(super) fn latency(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.latency_ns(now) as u64)
+    }
+
+    /// How long answers have taken of late in the mean, or at least as long as one has been waited for.
+    pub(super) fn mean_latency(&self, now: Instant) -> Duration {
+        let mean = self.estimate(&self.mean_ns, now);
+        Duration::from_nanos(mean.max(self.silence(now)) as u64)
     }
 
     /// What one more call would find: comparable between endpoints, of no unit.
     pub(super) fn cost(&self, now: Instant) -> f64 {
-        let estimate = self.decayed(self.latency_ns.load(Ordering::Relaxed) as f64, now);
-        (estimate + NOISE.as_nanos() as f64) * f64::from(self.in_flight() + 1)
+        (self.latency_ns(now) + NOISE.as_nanos() as f64) * f64::from(self.in_flight() + 1)
     }
 
-    /// Hyperbolic rather than exponential: half after `DECAY`, and no `exp` on the path of a call.
-    fn decayed(&self, estimate: f64, now: Instant) -> f64 {
+    fn latency_ns(&self, now: Instant) -> f64 {
+        self.estimate(&self.latency_ns, now).max(self.silence(now))
+    }
+
+    /// For how long calls have waited while none was answered, in nanoseconds.
+    fn silence(&self, now: Instant) -> f64 {
+        if self.calls.load(Ordering::Relaxed) < WAITING {
+            return 0.0;
+        }
+        let updated = self.updated_ns.load(Ordering::Relaxed);
+        let since = updated.max(self.waiting_since_ns.load(Ordering::Relaxed));
+        self.since_epoch(now).saturating_sub(since) as f64
+    }
+
+    fn at_least(&self, latency: Duration, now: Instant) {
+        let sample = latency.as_nanos() as f64;
+        if sample > self.estimate(&self.latency_ns, now) {
+            self.set(sample, sample, now);
+        }
+    }
+
+    /// Sets the latency, and takes `sample` into the mean.
+    fn set(&self, latency_ns: f64, sample: f64, now: Instant) {
+        let mean = match self.estimate(&self.mean_ns, now) {
+            // The first one, or the first after a long while.
+            mean if mean < 1.0 => sample,
+            mean => mean + (sample - mean) * SAMPLE_SHARE,
+        };
+        self.latency_ns.store(latency_ns as u64, Ordering::Relaxed);
+        self.mean_ns.store(mean as u64, Ordering::Relaxed);
+        self.updated_ns.store(self.since_epoch(now), Ordering::Relaxed);
+    }
+
+    /// The last latency, halved for each half-life since, and less by a straight line in between: no `exp` on the path
+    /// of a call.
+    fn estimate(&self, latency_ns: &AtomicU64, now: Instant) -> f64 {
+        let latency = latency_ns.load(Ordering::Relaxed);
+        let half_life = HALF_LIFE.as_nanos() as u64;
         let idle = self
             .since_epoch(now)
-            .saturating_sub(self.updated_ns.load(Ordering::Relaxed)) as f64;
-        let decay = DECAY.as_nanos() as f64;
-        estimate * decay / (decay + idle)
+            .saturating_sub(self.updated_ns.load(Ordering::Relaxed));
+        if idle < half_life {
+            return latency as f64 * (1.0 - 0.5 * idle as f64 / half_life as f64);
+        }
+        let (halves, rest) = ((idle / half_life).min(63), idle % half_life);
+        (latency >> halves) as f64 * (1.0 - 0.5 * rest as f64 / half_life as f64)
     }
 
     fn since_epoch(&self, now: Instant) -> u64 {
@@ -91,37 +173,107 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    /// Calls that are answered after this time, one after the other, on a clock of their own.
+    fn answers(load: &Load, calls: usize, latency: Duration) {
+        for _ in 0..calls {
+            load.started(Instant::now());
+            load.answered(latency, Instant::now());
+            load.ended();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_counts_at_once_and_fast_ones_outweigh_it() {
         let load = Load::new();
         let idle = load.cost(Instant::now());
-        load.answered(millis(100), Instant::now());
+        answers(&load, 1, millis(100));
         assert!(load.cost(Instant::now()) > 20.0 * idle);
-        for _ in 0..40 {
-            load.answered(millis(1), Instant::now());
-        }
+        answers(&load, 40, millis(1));
         assert!(load.cost(Instant::now()) < 1.5 * idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_only_a_share_of_the_mean() {
+        let load = Load::new();
+        answers(&load, 1, millis(8));
+        assert_eq!(load.mean_latency(Instant::now()), millis(8));
+        answers(&load, 1, millis(88));
+        assert_eq!(load.mean_latency(Instant::now()), millis(18));
+        answers(&load, 100, millis(88));
+        assert!(load.mean_latency(Instant::now()) > millis(87));
+        load.started(Instant::now());
+        time::advance(millis(500)).await;
+        assert_eq!(load.mean_latency(Instant::now()), millis(500));
     }
 
     #[tokio::test(start_paused = true)]
     async fn calls_in_flight_multiply_the_cost() {
         let load = Load::new();
         let idle = load.cost(Instant::now());
-        load.started();
-        load.started();
+        load.started(Instant::now());
+        load.started(Instant::now());
+        assert_eq!(load.in_flight(), 2);
         assert!((load.cost(Instant::now()) - 3.0 * idle).abs() < 1.0);
+        load.answered(Duration::ZERO, Instant::now());
         load.ended();
-        load.ended();
+        load.abandoned(Duration::ZERO, Instant::now());
         assert_eq!(load.in_flight(), 0);
+        assert!((load.cost(Instant::now()) - idle).abs() < 1.0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_that_nobody_calls_is_forgiven() {
         let load = Load::new();
-        load.answered(millis(1000), Instant::now());
-        let before = load.cost(Instant::now());
-        time::advance(DECAY).await;
-        let after = load.cost(Instant::now());
-        assert!((after / before - 0.5).abs() < 0.01, "{before} {after}");
+        answers(&load, 1, millis(1024));
+        for half_lives in 1..=4 {
+            time::advance(HALF_LIFE).await;
+            assert_eq!(load.latency(Instant::now()), millis(1024 >> half_lives));
+        }
+        time::advance(HALF_LIFE / 2).await;
+        assert_eq!(load.latency(Instant::now()), millis(48));
+        time::advance(HALF_LIFE * 1000).await;
+        assert_eq!(load.latency(Instant::now()), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_waited_for_counts_as_one_that_took_so_long() {
+        let load = Load::new();
+        answers(&load, 10, millis(1));
+        time::advance(millis(1000)).await;
+        load.started(Instant::now());
+        time::advance(millis(100)).await;
+        assert_eq!(
+            load.latency(Instant::now()),
+            millis(100),
+            "counted from its own start"
+        );
+        load.started(Instant::now());
+        time::advance(millis(100)).await;
+        assert_eq!(load.latency(Instant::now()), millis(200));
+        load.answered(millis(100), Instant::now());
+        assert!(
+            load.latency(Instant::now()) <= millis(200),
+            "the other one is not stalled"
+        );
+        load.abandoned(millis(300), Instant::now());
+        assert_eq!(load.latency(Instant::now()), millis(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_was_answered_does_not_count_as_waited_for() {
+        let load = Load::new();
+        load.started(Instant::now());
+        load.answered(millis(1), Instant::now());
+        time::advance(HALF_LIFE * 100).await;
+        assert_eq!(load.in_flight(), 1);
+        assert_eq!(load.latency(Instant::now()), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_fails_fast_looks_slow() {
+        let load = Load::new();
+        answers(&load, 10, millis(1));
+        load.failed(millis(1), Instant::now());
+        assert_eq!(load.latency(Instant::now()), FAILED_AS);
     }
 }

@@ -5,6 +5,7 @@ mod body;
 mod budget;
 mod builder;
 mod call;
+mod candidate;
 mod census;
 mod changes;
 mod channel;
@@ -17,18 +18,23 @@ mod hedge;
 mod load;
 mod methods;
 mod options;
+mod outlier;
 mod peer;
 mod picker;
+mod policy;
 mod reach;
 mod response;
 mod retry;
+mod selection;
 mod settings;
+mod status;
 mod subset;
 mod table;
 mod target;
 mod targets;
 mod times;
 mod unsent;
+mod views;
 mod waiting;
 
 use std::{fmt, sync::Arc};
@@ -46,11 +52,13 @@ use crate::{
 
 pub use self::{
     builder::ClientBuilder,
+    candidate::Candidate,
     channel::{Channel, ResponseFuture},
     connector::{Connect, Connecting, Io},
     options::CallOptions,
     peer::Peer,
-    settings::Policy,
+    policy::{Balancer, CallInfo, CustomPolicy, Pick, Policy},
+    status::{EndpointState, EndpointStatus},
 };
 pub(crate) use self::{reach::Range, settings::Settings};
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{policy::Policy, selection::Selection};
+
 /// What one call says for itself: put it into the extensions of a [`tonic::Request`].
 ///
 /// ```
@@ -16,6 +18,9 @@ use std::{sync::Arc, time::Duration};
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
     pub(super) node: Option<Arc<str>>,
+    pub(super) hash_key: Option<Arc<str>>,
+    /// What else it asks of its node. Behind an `Arc`, as every call clones its options.
+    pub(super) selection: Option<Arc<Selection>>,
     pub(super) idempotent: Option<bool>,
     pub(super) retries: Option<u32>,
     pub(super) hedge_delay: Option<Duration>,
@@ -38,6 +43,40 @@ impl CallOptions {
     pub fn node(mut self, id: impl Into<Arc<str>>) -> Self {
         self.node = Some(id.into());
         self
+    }
+
+    /// Sends the call to nodes of this version only. Default: any version.
+    pub fn version(mut self, version: impl Into<Arc<str>>) -> Self {
+        self.selection_mut().version = Some(version.into());
+        self
+    }
+
+    /// Sends the call only to nodes whose metadata has this value under this key. Default: any node.
+    pub fn node_metadata(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        let (key, value) = (key.into(), value.into());
+        let metadata = &mut self.selection_mut().metadata;
+        metadata.retain(|(known, _)| *known != key);
+        metadata.push((key, value));
+        self
+    }
+
+    /// Sets how the node of the call is chosen. Default: the client's [`policy`](crate::ClientBuilder::policy).
+    ///
+    /// Keep a policy of your own and give each call a clone of it: what it remembers goes with it.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.selection_mut().policy = Some(policy);
+        self
+    }
+
+    /// Sets what the call has in common with others that go to the same node, under [`Policy::ConsistentHash`].
+    /// Default: the metadata of the request that the policy names.
+    pub fn hash_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.hash_key = Some(key.into());
+        self
+    }
+
+    fn selection_mut(&mut self) -> &mut Selection {
+        Arc::make_mut(self.selection.get_or_insert_default())
     }
 
     /// Says whether executing the call twice is as good as once, so that it may be sent again although it perhaps ran.
@@ -63,7 +102,13 @@ impl CallOptions {
 
     /// These options, with what they leave open taken from `defaults`.
     pub(super) fn or(self, defaults: &Self) -> Self {
+        let selection = match (self.selection, &defaults.selection) {
+            (Some(own), Some(defaults)) => Some(Arc::new(own.or(defaults))),
+            (own, defaults) => own.or_else(|| defaults.clone()),
+        };
         Self {
+            selection,
+            hash_key: self.hash_key.or_else(|| defaults.hash_key.clone()),
             timeout: self.timeout.or(defaults.timeout),
             node: self.node.or_else(|| defaults.node.clone()),
             idempotent: self.idempotent.or(defaults.idempotent),

@@ -1,26 +1,42 @@
 //! What a call picks from: an immutable list of the endpoints that are ready, and how one is chosen.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{fmt, sync::Arc};
+
+use micro_registry::{Error, Snapshot};
+
+use super::{
+    candidate::Candidate,
+    connection::Connection,
+    methods::Methods,
+    policy::{CallInfo, Pick},
+    selection::Selection,
 };
 
-use http::uri::Authority;
-use micro_registry::{Error, Snapshot};
-use tokio::time::Instant;
+/// How many nodes a call picks by its policy, before it takes any that has room.
+const PICKS_MAX: usize = 3;
 
-use super::{connection::Connection, load::Load, methods::Methods, peer::Peer, settings::Policy};
-
-/// Loads within this factor count as equal and are chosen between at random: sooner than that they differ by chance.
-const EQUAL_WITHIN: f64 = 1.5;
+/// Nodes with a connection, sorted by id.
+pub(super) type Nodes = Arc<[Arc<Candidate>]>;
 
 /// What was known when it was published: replaced as a whole, never changed.
 #[derive(Debug, Default)]
 pub(super) struct Picker {
     /// Endpoints with a connection, sorted by node id.
-    pub(super) ready: Box<[Arc<Ready>]>,
+    pub(super) ready: Nodes,
+    /// What calls pick from: first those that ask for nothing, then those that ask for some nodes or another policy.
+    pub(super) views: Box<[Arc<View>]>,
     pub(super) methods: Arc<Methods>,
     pub(super) known: Known,
+}
+
+/// The nodes that calls of one kind may go to, and how they choose.
+pub(super) struct View {
+    pub(super) selection: Arc<Selection>,
+    /// Those they may go to.
+    pub(super) all: Nodes,
+    /// Those of them to pick from while one has room.
+    pub(super) usable: Nodes,
+    pub(super) pick: Box<dyn Pick>,
 }
 
 /// What is known beyond the endpoints that are ready, for those who find none.
@@ -36,35 +52,24 @@ pub(super) struct Known {
     pub(super) pending: bool,
 }
 
-/// An endpoint with at least one connection.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) peer: Peer,
-    pub(super) authority: Authority,
-    pub(super) load: Arc<Load>,
-    pub(super) flags: Arc<Flags>,
-    pub(super) connections: Box<[Arc<Connection>]>,
-}
-
-/// What calls tell the control task about an endpoint.
-#[derive(Debug, Default)]
-pub(super) struct Flags {
-    /// All connections are full: another one is wanted.
-    pub(super) full: AtomicBool,
-    /// The server is another service.
-    pub(super) refused: AtomicBool,
-}
-
 impl Picker {
+    /// What a call with this selection picks from; `None` until the control task has made it.
+    pub(super) fn view(&self, selection: Option<&Arc<Selection>>) -> Option<&View> {
+        let view = match selection {
+            None => self.views.first(),
+            // `Arc` looks at the pointers first.
+            Some(selection) => self.views.iter().find(|view| view.selection == *selection),
+        };
+        view.map(|view| &**view)
+    }
+
     /// Whether nobody can tell `other` from this one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let (known, others) = (&self.known, &other.known);
-        self.ready.len() == other.ready.len()
-            && self
-                .ready
-                .iter()
-                .zip(&other.ready)
-                .all(|(one, other)| Arc::ptr_eq(one, other))
+        let views = self.views.iter().zip(&other.views);
+        Arc::ptr_eq(&self.ready, &other.ready)
+            && self.views.len() == other.views.len()
+            && views.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
             && Arc::ptr_eq(&self.methods, &other.methods)
             && known.pending == others.pending
             && known.snapshot.as_ref().map(Snapshot::nodes).map(<[_]>::as_ptr)
@@ -78,188 +83,151 @@ fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
     one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }
 
-impl Ready {
-    /// The numbers of its connections.
-    pub(super) fn connection_ids(&self) -> impl Iterator<Item = u64> {
-        self.connections.iter().map(|connection| connection.id)
-    }
-
-    /// Takes a place on the connection with the fewest streams, other than those in `tried`.
-    fn reserve(&self, tried: &[u64]) -> Option<Arc<Connection>> {
-        if let [only] = &*self.connections {
-            return (!tried.contains(&only.id) && only.reserve()).then(|| Arc::clone(only));
-        }
-        let mut candidates: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|c| !tried.contains(&c.id))
-            .collect();
-        candidates.sort_by_key(|connection| connection.streams());
-        candidates
-            .into_iter()
-            .find(|connection| connection.reserve())
-            .cloned()
-    }
-}
-
-/// How calls of one service choose, with what that has to remember.
-#[derive(Debug)]
-pub(super) struct Chooser {
-    policy: Policy,
-    next: AtomicUsize,
-}
-
-impl Chooser {
-    /// Starts at random, so that many clients that start together do not all begin with the same node.
-    pub(super) fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            next: AtomicUsize::new(fastrand::usize(..)),
-        }
-    }
-
-    /// Chooses an endpoint and takes a place on one of its connections; `None` when all are full or tried.
+impl View {
+    /// Chooses a node and takes a place on one of its connections; `None` when all are full or tried.
     pub(super) fn choose(
         &self,
-        ready: &[Arc<Ready>],
+        call: CallInfo<'_>,
         tried: &[u64],
-        now: Instant,
-    ) -> Option<(Arc<Ready>, Arc<Connection>)> {
-        if ready.is_empty() {
-            return None;
+    ) -> Option<(Arc<Candidate>, Arc<Connection>)> {
+        let nodes = &self.usable;
+        for refused in 0..PICKS_MAX.min(nodes.len()) {
+            let at = self.pick.pick(nodes, &call.with_refused(refused));
+            if let Some(taken) = nodes.get(at).and_then(|node| take(node, tried)) {
+                return Some(taken);
+            }
         }
-        let (first, second) = match self.policy {
-            Policy::LeastLoaded => less_loaded(ready, now),
-            Policy::RoundRobin => {
-                let at = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
-                (at, at)
-            }
-            Policy::Random => {
-                let at = fastrand::usize(..ready.len());
-                (at, at)
-            }
-        };
-        let take = |at: usize| {
-            ready[at]
-                .reserve(tried)
-                .map(|connection| (Arc::clone(&ready[at]), connection))
-        };
-        // Who comes after a full or tried one in the circle would get its load too, so go on from a place at random.
-        take(first).or_else(|| take(second)).or_else(|| {
-            let offset = fastrand::usize(..ready.len());
-            (0..ready.len()).find_map(|step| take((offset + step) % ready.len()))
+        take_any(nodes, tried).or_else(|| {
+            // Those left out are better than none.
+            take_any(&self.all, tried)
         })
     }
 }
 
-/// Two at random, the less loaded one first.
-fn less_loaded(ready: &[Arc<Ready>], now: Instant) -> (usize, usize) {
-    if ready.len() == 1 {
-        return (0, 0);
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("selection", &self.selection)
+            .field("all", &self.all)
+            .field("usable", &self.usable.len())
+            .finish_non_exhaustive()
     }
-    let first = fastrand::usize(..ready.len());
-    let second = (first + 1 + fastrand::usize(..ready.len() - 1)) % ready.len();
-    // The order is random already, so equal loads need no further choice.
-    if ready[first].load.cost(now) > EQUAL_WITHIN * ready[second].load.cost(now) {
-        (second, first)
-    } else {
-        (first, second)
+}
+
+/// Takes a place on any of these nodes that has one, from a place at random on.
+pub(super) fn take_any(nodes: &[Arc<Candidate>], tried: &[u64]) -> Option<(Arc<Candidate>, Arc<Connection>)> {
+    if nodes.is_empty() {
+        return None;
     }
+    let (before, after) = nodes.split_at(fastrand::usize(..nodes.len()));
+    after.iter().chain(before).find_map(|node| take(node, tried))
+}
+
+fn take(node: &Arc<Candidate>, tried: &[u64]) -> Option<(Arc<Candidate>, Arc<Connection>)> {
+    let connection = node.reserve(tried)?;
+    Some((Arc::clone(node), connection))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use http::HeaderMap;
     use micro_registry::Node;
 
-    use super::{super::connection::tests::connection, *};
+    use super::{
+        super::{candidate::tests::ready, policy::Policy, settings::Settings, views::Views},
+        *,
+    };
 
-    /// A ready endpoint whose connections, numbered from `first`, take two streams each.
-    async fn ready(id: &str, first: u64, connections: u64) -> Arc<Ready> {
-        let address = "127.0.0.1:9090".parse().unwrap();
-        let node = Node::builder("greeter".parse().unwrap(), id, address);
-        let mut open = Vec::new();
-        for number in first..first + connections {
-            let (connection, driver) = connection(number, 2).await;
-            // Lives as long as the test: without it the connection is closed.
-            tokio::spawn(driver);
-            open.push(Arc::new(connection));
-        }
-        Arc::new(Ready {
-            peer: Peer::new(Arc::new(node.build().unwrap())),
-            authority: Authority::from_static("127.0.0.1:9090"),
-            load: Arc::new(Load::new()),
-            flags: Arc::default(),
-            connections: open.into(),
-        })
-    }
-
-    async fn three() -> [Arc<Ready>; 3] {
+    async fn three() -> [Arc<Candidate>; 3] {
+        let node = |id: &str| {
+            let address = "127.0.0.1:9090".parse().unwrap();
+            let node = Node::builder("greeter".parse().unwrap(), id, address);
+            node.build().unwrap()
+        };
         [
-            ready("a", 1, 1).await,
-            ready("b", 2, 1).await,
-            ready("c", 3, 1).await,
+            ready(node("a"), 1, 1).await,
+            ready(node("b"), 2, 1).await,
+            ready(node("c"), 3, 1).await,
         ]
     }
 
-    /// Who is chosen how often, when each call ends before the next one begins.
-    fn chosen(policy: Policy, ready: &[Arc<Ready>], tried: &[u64], calls: usize) -> BTreeMap<String, usize> {
-        let (chooser, mut counts) = (Chooser::new(policy), BTreeMap::new());
-        for _ in 0..calls {
-            let (endpoint, connection) = chooser.choose(ready, tried, Instant::now()).unwrap();
-            connection.release();
-            *counts.entry(endpoint.peer.node_id().to_owned()).or_default() += 1;
-        }
-        counts
+    fn view(policy: Policy, nodes: &[Arc<Candidate>]) -> Arc<View> {
+        let settings = Settings {
+            policy,
+            ..Settings::default()
+        };
+        let (_, views) = Views::new("greeter".parse().unwrap(), &settings).update(nodes.to_vec());
+        Arc::clone(&views[0])
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn round_robin_is_even_to_the_call() {
-        let counts = chosen(Policy::RoundRobin, &three().await, &[], 300);
-        assert!(counts.values().eq(&[100, 100, 100]), "{counts:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_less_loaded_of_two_is_chosen_and_equals_share() {
-        let ready = three().await;
-        let counts = chosen(Policy::LeastLoaded, &ready, &[], 3000);
-        assert!(
-            counts.values().all(|count| (700..1300).contains(count)),
-            "{counts:?}"
-        );
-        ready[0].load.started();
-        let counts = chosen(Policy::LeastLoaded, &ready, &[], 3000);
-        assert_eq!(counts.keys().collect::<Vec<_>>(), ["b", "c"]);
+    /// Who is chosen, when each call ends before the next one begins.
+    fn chosen(view: &View, tried: &[u64], calls: usize) -> Vec<String> {
+        let metadata = HeaderMap::new();
+        let mut ids: Vec<_> = (0..calls)
+            .map(|_| {
+                let (node, connection) = view.choose(CallInfo::new(&metadata), tried).unwrap();
+                connection.release();
+                node.peer.node_id().to_owned()
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_tried_and_the_full_are_skipped_by_every_policy() {
-        for policy in [Policy::LeastLoaded, Policy::RoundRobin, Policy::Random] {
-            let ready = three().await;
-            assert!(ready[1].connections[0].reserve() && ready[1].connections[0].reserve());
-            let counts = chosen(policy, &ready, &[1], 100);
-            assert_eq!(counts.keys().collect::<Vec<_>>(), ["c"], "{policy:?}");
-            let chooser = Chooser::new(policy);
-            assert!(chooser.choose(&ready, &[1, 3], Instant::now()).is_none());
-            assert!(chooser.choose(&[], &[], Instant::now()).is_none());
+        let beyond = || Policy::custom("beyond", || Box::new(Beyond));
+        let by_key = |key: &str| key.parse().unwrap();
+        for policy in [
+            Policy::LeastLoaded,
+            Policy::RoundRobin,
+            Policy::Random,
+            by_key("weighted"),
+            by_key("consistent_hash"),
+            beyond(),
+        ] {
+            let (nodes, metadata) = (three().await, HeaderMap::new());
+            assert!(nodes[1].connections[0].reserve() && nodes[1].connections[0].reserve());
+            let view = view(policy.clone(), &nodes);
+            assert_eq!(chosen(&view, &[1], 100), ["c"], "{policy}");
+            assert!(view.choose(CallInfo::new(&metadata), &[1, 3]).is_none());
             assert_eq!(
-                ready[1].connections[0].streams(),
+                nodes[1].connections[0].streams(),
                 2,
                 "a refused place is given back"
             );
         }
     }
 
+    /// Always picks a node that is not there.
+    #[derive(Debug)]
+    struct Beyond;
+
+    impl super::super::policy::Balancer for Beyond {
+        fn pick_from(&mut self, _nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
+            Box::new(|nodes: &[Arc<Candidate>], _call: &CallInfo<'_>| nodes.len())
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_connection_with_the_fewest_streams_is_taken_until_all_are_full() {
-        let ready = ready("a", 1, 2).await;
-        assert!(ready.connections[0].reserve());
-        assert_eq!(ready.reserve(&[]).unwrap().id, 2);
-        assert!(ready.reserve(&[]).is_some() && ready.reserve(&[]).is_some());
-        assert!(ready.reserve(&[]).is_none());
-        ready.connections[0].release();
-        assert!(ready.reserve(&[1]).is_none());
-        assert_eq!(ready.reserve(&[]).unwrap().id, 1);
+    async fn an_ejected_node_is_used_when_no_other_has_room() {
+        let [a, b, c] = three().await;
+        let mut ejected = Candidate::detached(a.node().clone());
+        ejected.connections = a.connections.clone();
+        ejected.ejected = true;
+        let view = view(Policy::Random, &[Arc::new(ejected), b, c]);
+        assert_eq!(chosen(&view, &[], 100), ["b", "c"]);
+        assert_eq!(chosen(&view, &[2, 3], 100), ["a"]);
+    }
+
+    #[test]
+    fn without_nodes_nothing_is_chosen() {
+        let metadata = HeaderMap::new();
+        assert!(
+            view(Policy::LeastLoaded, &[])
+                .choose(CallInfo::new(&metadata), &[])
+                .is_none()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The body of a response: holds its place in the load until it ends, and names the node in what goes wrong.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
@@ -9,15 +9,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::{
+    candidate::Candidate,
     connection::Connection,
+    outlier,
     peer::{NODE_HEADER, Peer},
-    picker::Ready,
     target::Shared,
     unsent,
 };
@@ -25,19 +27,72 @@ use super::{
 /// A call's place: one stream of a connection, one call of an endpoint's load. Dropping gives both back.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) endpoint: Arc<Ready>,
+    pub(super) endpoint: Arc<Candidate>,
     pub(super) connection: Arc<Connection>,
     shared: Arc<Shared>,
+    started: Instant,
+    /// Until when the call is to be answered; `None` once its answer was handed to the caller.
+    deadline: Option<Instant>,
+    answered: bool,
+    /// Whether it is known how the call ended.
+    judged: bool,
 }
 
 impl Place {
     /// Takes over a stream that was reserved on `connection`.
-    pub(super) fn new(endpoint: Arc<Ready>, connection: Arc<Connection>, shared: Arc<Shared>) -> Self {
-        endpoint.load.started();
+    pub(super) fn new(
+        endpoint: Arc<Candidate>,
+        connection: Arc<Connection>,
+        shared: Arc<Shared>,
+        started: Instant,
+        deadline: Instant,
+    ) -> Self {
+        endpoint.load.started(started);
         Self {
             endpoint,
             connection,
             shared,
+            started,
+            deadline: Some(deadline),
+            answered: false,
+            judged: false,
+        }
+    }
+
+    /// Takes in the headers of an answer.
+    pub(super) fn answered(&mut self, headers: &HeaderMap) {
+        let now = Instant::now();
+        self.endpoint
+            .load
+            .answered(now.saturating_duration_since(self.started), now);
+        self.answered = true;
+        self.connection.set_answered();
+        self.heard(headers);
+    }
+
+    /// Takes in what headers or trailers say of how the call ended, if anything.
+    pub(super) fn heard(&mut self, headers: &HeaderMap) {
+        match outlier::failed(headers) {
+            Some(true) => self.failed(),
+            Some(false) if !self.judged => {
+                self.judged = true;
+                self.endpoint.flags.streak.succeeded();
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts the call as one that the node failed: its connection broke, it was unavailable or had no answer in time.
+    pub(super) fn failed(&mut self) {
+        if mem::replace(&mut self.judged, true) {
+            return;
+        }
+        let now = Instant::now();
+        self.endpoint
+            .load
+            .failed(now.saturating_duration_since(self.started), now);
+        if self.endpoint.flags.streak.failed() {
+            self.shared.attention.notify_one();
         }
     }
 
@@ -58,7 +113,16 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.endpoint.load.ended();
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.failed();
+        }
+        if self.answered {
+            self.endpoint.load.ended();
+        } else {
+            let now = Instant::now();
+            let waited = now.saturating_duration_since(self.started);
+            self.endpoint.load.abandoned(waited, now);
+        }
         self.connection.release();
         self.shared.release();
     }
@@ -105,9 +169,10 @@ impl ResponseBody {
     pub(super) fn new(
         first: Option<Frame<Bytes>>,
         incoming: Incoming,
-        place: Place,
+        mut place: Place,
         deadline: Option<Deadline>,
     ) -> Self {
+        place.deadline = None;
         let peer = place.endpoint.peer.clone();
         Self {
             first,
@@ -145,6 +210,7 @@ impl http_body::Body for ResponseBody {
                 let Some(trailers) = frame.trailers_mut() else {
                     return Poll::Ready(Some(Ok(frame)));
                 };
+                this.place.iter_mut().for_each(|place| place.heard(trailers));
                 if is_failure(trailers)
                     && let Some(node) = this.peer.header()
                 {
@@ -153,6 +219,7 @@ impl http_body::Body for ResponseBody {
                 this.ended(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
+                this.place.iter_mut().for_each(Place::failed);
                 let status = unsent::status(&error, &this.peer);
                 this.ended(Some(Err(status)))
             }
@@ -165,6 +232,7 @@ impl http_body::Body for ResponseBody {
                     return Poll::Pending;
                 }
                 let status = deadline_exceeded(deadline.timeout, Some(&this.peer));
+                this.place.iter_mut().for_each(Place::failed);
                 this.ended(Some(Err(status)))
             }
         }

@@ -1,6 +1,8 @@
 //! What a client can be told, and what holds when nobody says anything.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::policy::Policy;
 
 use super::reach::Reach;
 
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive_timeout: Duration,
     /// How a node is chosen.
     pub(crate) policy: Policy,
+    /// The zone whose nodes come first; `None` when all are alike.
+    pub(crate) zone: Option<Arc<str>>,
     /// How often a call of an idempotent method is sent again that perhaps ran.
     pub(crate) retries: u32,
     /// After which time without an answer such a call is sent to a second node, too.
@@ -42,62 +46,10 @@ impl Default for Settings {
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             policy: Policy::default(),
+            zone: None,
             retries: 2,
             hedge_delay: None,
             reach: Reach::default(),
         }
-    }
-}
-
-/// How a call's node is chosen among those that are ready. Default: [`LeastLoaded`](Self::LeastLoaded).
-///
-/// ```
-/// use micro::Policy;
-///
-/// assert_eq!("round_robin".parse::<Policy>()?, Policy::RoundRobin);
-/// assert!("fastest".parse::<Policy>().is_err()); // The error lists what is allowed.
-/// # Ok::<(), micro::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Policy {
-    /// The less loaded of two chosen at random (Mitzenmacher 2001), by latency and calls in flight.
-    #[default]
-    LeastLoaded,
-    /// One after the other.
-    RoundRobin,
-    /// Any, with equal chance.
-    Random,
-}
-
-impl Policy {
-    /// The names that configuration knows, in the order of their declaration.
-    pub(crate) const NAMES: [(&'static str, Self); 3] = [
-        ("least_loaded", Self::LeastLoaded),
-        ("round_robin", Self::RoundRobin),
-        ("random", Self::Random),
-    ];
-}
-
-impl std::str::FromStr for Policy {
-    type Err = crate::Error;
-
-    /// Reads `least_loaded`, `round_robin` or `random`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for anything else.
-    fn from_str(text: &str) -> Result<Self, crate::Error> {
-        let found = Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, policy)| *policy);
-        found.ok_or_else(|| {
-            let allowed: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-            crate::Error::config(format!(
-                "policy {text:?} is unknown; allowed are {}",
-                allowed.join(", ")
-            ))
-        })
     }
 }

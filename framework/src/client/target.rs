@@ -14,16 +14,22 @@ use http::HeaderValue;
 use micro_registry::{Registry, ServiceName};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
+    time,
 };
+use tonic::Status;
 
 use super::{
     budget::Budget,
     connector::Connect,
     endpoints::Endpoints,
     follower::{self, Discovered},
-    picker::{Chooser, Picker},
+    picker::Picker,
+    selection::Selection,
     settings::Settings,
+    status::EndpointStatus,
+    times::FAR,
+    unsent::chain,
 };
 use crate::control::{Control, Owned};
 
@@ -37,7 +43,6 @@ pub(super) struct Target {
     /// The name as every request carries it.
     pub(super) service_header: HeaderValue,
     pub(super) settings: Arc<Settings>,
-    pub(super) chooser: Chooser,
     pub(super) budget: Budget,
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<dyn Registry>,
@@ -57,7 +62,12 @@ pub(super) struct Shared {
     pub(super) released: Notify,
     pub(super) waiting: AtomicUsize,
     asked: Mutex<BTreeSet<String>>,
+    asked_selections: Mutex<Vec<Arc<Selection>>>,
+    inquiries: Mutex<Vec<Inquiry>>,
 }
+
+/// Where the control task says what it knows of each node.
+type Inquiry = oneshot::Sender<Vec<EndpointStatus>>;
 
 /// The tasks of a service; dropping stops them.
 #[derive(Debug)]
@@ -74,7 +84,6 @@ impl Target {
         control: Control,
         connector: Arc<dyn Connect>,
     ) -> Self {
-        let chooser = Chooser::new(settings.policy);
         let service_header =
             HeaderValue::from_str(service.as_str()).expect("a service name is letters, digits and marks");
         let (shared, running) = (Arc::default(), OnceLock::new());
@@ -82,7 +91,6 @@ impl Target {
             service,
             service_header,
             settings,
-            chooser,
             budget: Budget::new(),
             shared,
             registry,
@@ -112,6 +120,31 @@ impl Target {
     }
 }
 
+impl Target {
+    /// What is known of each node, once the registry has answered.
+    pub(super) async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Status> {
+        self.start();
+        let timeout = self.settings.request_timeout.min(FAR);
+        let silent = || {
+            let (registry, service) = (self.registry.name(), &self.service);
+            let failure = self.shared.picker().known.registry_failure.clone();
+            let cause = failure.map(|failure| format!(": {}", chain(&*failure)));
+            let cause = cause.unwrap_or_default();
+            let message =
+                format!("{registry} did not say within {timeout:?} which nodes `{service}` has{cause}");
+            Status::unavailable(message)
+        };
+        let mut published = self.shared.subscribe();
+        let known = published.wait_for(|_| self.shared.picker().known.snapshot.is_some());
+        time::timeout(timeout, known)
+            .await
+            .map_err(|_elapsed| silent())?
+            .map_err(|_stopped| silent())?;
+        let stopped = |_| Status::unavailable(format!("the client of `{}` has stopped", self.service));
+        self.shared.inquire().await.map_err(stopped)
+    }
+}
+
 impl Shared {
     pub(super) fn picker(&self) -> arc_swap::Guard<Arc<Picker>> {
         self.picker.load()
@@ -138,6 +171,43 @@ impl Shared {
     /// Takes what was asked for since the last time.
     pub(super) fn asked(&self) -> BTreeSet<String> {
         mem::take(&mut *self.asked.lock().expect("no panic while the set is locked"))
+    }
+
+    /// Asks for what calls of this selection pick from.
+    pub(super) fn ask_selection(&self, selection: &Arc<Selection>) {
+        let mut asked = self
+            .asked_selections
+            .lock()
+            .expect("no panic while the list is locked");
+        if asked.len() < ASKED_MAX && !asked.contains(selection) {
+            asked.push(Arc::clone(selection));
+            self.attention.notify_one();
+        }
+    }
+
+    /// Takes what was asked for since the last time.
+    pub(super) fn asked_selections(&self) -> Vec<Arc<Selection>> {
+        let mut asked = self.asked_selections.lock();
+        mem::take(asked.as_mut().expect("no panic while the list is locked"))
+    }
+
+    /// Asks the control task what it knows of each node.
+    pub(super) fn inquire(&self) -> oneshot::Receiver<Vec<EndpointStatus>> {
+        let (inquiry, answer) = oneshot::channel();
+        let mut inquiries = self.inquiries.lock();
+        let inquiries = inquiries.as_mut().expect("no panic while the list is locked");
+        // Who is one too many hears at once that nobody answers.
+        if inquiries.len() < ASKED_MAX {
+            inquiries.push(inquiry);
+            self.attention.notify_one();
+        }
+        answer
+    }
+
+    /// Takes the inquiries since the last time.
+    pub(super) fn inquiries(&self) -> Vec<Inquiry> {
+        let mut inquiries = self.inquiries.lock();
+        mem::take(inquiries.as_mut().expect("no panic while the list is locked"))
     }
 
     /// Tells those who wait for a free stream. Costs one load while nobody does.

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
     call::Call,
-    picker::{Picker, Ready},
+    candidate::Candidate,
+    picker::{self, Picker},
+    policy::CallInfo,
     response::Place,
 };
 
@@ -59,15 +60,30 @@ impl Call {
 
     /// A place on a connection that is not among `tried`, if there is one at once.
     pub(super) fn choose(&self, picker: &Picker, tried: &[u64]) -> Option<Place> {
-        let candidates = self.candidates(picker);
-        let (ready, connection) = self.target.chooser.choose(candidates, tried, Instant::now())?;
-        Some(Place::new(ready, connection, Arc::clone(&self.target.shared)))
+        let call = CallInfo::new(&self.headers).with_hash_key(self.options.hash_key.as_deref());
+        let (endpoint, connection) = match &self.options.node {
+            Some(_) => picker::take_any(self.candidates(picker), tried)?,
+            None => picker
+                .view(self.options.selection.as_ref())?
+                .choose(call, tried)?,
+        };
+        let shared = Arc::clone(&self.target.shared);
+        Some(Place::new(
+            endpoint,
+            connection,
+            shared,
+            call.now(),
+            self.times.headers,
+        ))
     }
 
     /// The endpoints that this call may go to.
-    fn candidates<'a>(&self, picker: &'a Picker) -> &'a [Arc<Ready>] {
+    fn candidates<'a>(&self, picker: &'a Picker) -> &'a [Arc<Candidate>] {
         let Some(node) = &self.options.node else {
-            return &picker.ready;
+            return match picker.view(self.options.selection.as_ref()) {
+                Some(view) => &view.all,
+                None => &[],
+            };
         };
         match picker
             .ready
@@ -94,6 +110,12 @@ impl Call {
             {
                 return Err(self.unavailable(&format!("the registry knows no node `{node}`")));
             }
+            if self.options.node.is_none()
+                && let Some(selection) = &self.options.selection
+                && !snapshot.nodes().iter().any(|node| selection.matches(node))
+            {
+                return Err(self.unavailable(&format!("the registry knows no node of {selection}")));
+            }
             return Ok(());
         }
         // A connection that is closing is replaced soon, and its endpoint can be tried again.
@@ -111,7 +133,7 @@ impl Call {
 
     /// Whether a node is ready that was not tried.
     pub(super) fn has_untried(&self, picker: &Picker) -> bool {
-        let untried = |ready: &&Arc<Ready>| !self.has_failed(ready);
+        let untried = |ready: &&Arc<Candidate>| !self.has_failed(ready);
         let mut connections = self
             .candidates(picker)
             .iter()
@@ -121,7 +143,7 @@ impl Call {
     }
 
     /// Whether the call perhaps ran on this start of this node.
-    fn has_failed(&self, ready: &Ready) -> bool {
+    fn has_failed(&self, ready: &Candidate) -> bool {
         self.failed
             .iter()
             .any(|failed| Arc::ptr_eq(&failed.load, &ready.load))
@@ -133,6 +155,11 @@ impl Call {
         let candidates = self.candidates(picker);
         if let Some(node) = self.options.node.as_deref().filter(|_| candidates.is_empty()) {
             shared.ask(node);
+        }
+        if let Some(selection) = &self.options.selection
+            && picker.view(Some(selection)).is_none()
+        {
+            shared.ask_selection(selection);
         }
         for ready in candidates {
             if !ready.flags.full.swap(true, Ordering::Relaxed) {

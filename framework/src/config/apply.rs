@@ -117,6 +117,7 @@ impl Loaded {
             typed.connect_timeout.map(|span| span.0),
         );
         set(&mut settings.policy, typed.policy.map(|policy| policy.0));
+        set(&mut settings.zone, typed.zone.map(|zone| Some(zone.into())));
         set(&mut settings.reach.allow, typed.allow.map(|ranges| ranges.0));
         set(&mut settings.reach.deny, typed.deny.map(|ranges| ranges.0));
         set(&mut settings.hold_down, typed.hold_down.map(|span| span.0));

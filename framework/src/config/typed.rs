@@ -74,6 +74,7 @@ pub(super) struct Client {
     pub(super) request_timeout: Option<Span>,
     pub(super) connect_timeout: Option<Span>,
     pub(super) policy: Option<Parsed<Policy>>,
+    pub(super) zone: Option<String>,
     pub(super) allow: Option<Ranges>,
     pub(super) deny: Option<Ranges>,
     pub(super) hold_down: Option<Span>,

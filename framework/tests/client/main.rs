@@ -6,6 +6,7 @@ mod deadlines;
 mod discovery;
 mod faults;
 mod picking;
+mod policies;
 mod reach;
 mod retries;
 mod streams;

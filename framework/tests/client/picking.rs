@@ -17,7 +17,7 @@ async fn every_policy_spreads_calls_over_all_nodes() {
             FakeNode::start("b", Behaviour::Answer).await,
         ];
         let client = Client::builder(registry_of(&nodes).await)
-            .policy(policy)
+            .policy(policy.clone())
             .build()
             .unwrap();
         let channel = client.channel("greeter");

@@ -22,7 +22,7 @@ async fn waits_grow_by_the_factor_up_to_the_cap() {
     let mut expected_ms = 100.0;
     for _ in 0..1000 {
         endpoint.connect_failed(now);
-        let share = (endpoint.next_wake().unwrap() - now).as_secs_f64() * 1000.0 / expected_ms;
+        let share = (endpoint.next_wake(now).unwrap() - now).as_secs_f64() * 1000.0 / expected_ms;
         assert!((0.79..1.21).contains(&share), "{share} of {expected_ms} ms");
         expected_ms = (expected_ms * BACKOFF_FACTOR).min(10_000.0);
     }
@@ -46,8 +46,8 @@ async fn only_a_connection_that_was_short_and_of_no_use_counts_as_a_failed_conne
             endpoint.failures, failures,
             "answered: {answered}, lived: {lived:?}"
         );
-        assert_eq!(endpoint.next_wake().is_some(), failures > 0);
-        assert!(endpoint.ready().is_none());
+        assert_eq!(endpoint.next_wake(now).is_some(), failures > 0);
+        assert!(endpoint.ready(now).is_none());
     }
 }
 
@@ -55,10 +55,10 @@ async fn only_a_connection_that_was_short_and_of_no_use_counts_as_a_failed_conne
 async fn a_connection_that_closes_before_it_answers_backs_off_before_it_has_ended() {
     let now = Instant::now();
     let (mut endpoint, connection, _driver) = ready(now).await;
-    assert!(endpoint.ready().is_some());
+    assert!(endpoint.ready(now).is_some());
     connection.close();
     endpoint.retire_closing(now);
-    assert!(endpoint.ready().is_none());
+    assert!(endpoint.ready(now).is_none());
     assert!(!endpoint.wants_connection(true, 4, now), "it backs off");
     endpoint.disconnected(1, now);
     assert_eq!(endpoint.failures, 1, "its end is no second failure");
@@ -69,7 +69,7 @@ async fn a_server_of_another_service_is_left_alone_for_its_time() {
     let now = Instant::now();
     let (mut endpoint, _connection, _driver) = ready(now).await;
     endpoint.refused(now);
-    assert!(endpoint.ready().is_none());
+    assert!(endpoint.ready(now).is_none());
     assert!(!endpoint.wants_connection(true, 4, now + REFUSED_FOR / 2));
     assert!(endpoint.wants_connection(true, 4, now + REFUSED_FOR));
 }

@@ -1,0 +1,199 @@
+//! Outliers: an endpoint whose calls fail in a row is left out of the picks for a while, unless most of them do.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::picker::Nodes;
+
+/// How many calls fail in a row before an endpoint is ejected.
+const FAILURES_MAX: u32 = 5;
+/// How long it is ejected for the first time; each further time it is this much longer.
+const EJECTED_FOR: Duration = Duration::from_secs(5);
+/// The longest time.
+const EJECTED_MAX: Duration = Duration::from_secs(60);
+/// How long after its last ejection an endpoint counts as one that was never ejected.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+
+/// How many calls have failed in a row: counted by calls, read by the control task.
+#[derive(Debug, Default)]
+pub(super) struct Streak(AtomicU32);
+
+impl Streak {
+    /// Counts a failure, and says whether it is the one that ejects.
+    pub(super) fn failed(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES_MAX
+    }
+
+    /// Ends the streak.
+    pub(super) fn succeeded(&self) {
+        // Looked at first: a line that all calls write would be fought over.
+        if self.0.load(Ordering::Relaxed) > 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is long enough to eject.
+    pub(super) fn ejects(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= FAILURES_MAX
+    }
+}
+
+/// Whether, and for how long, an endpoint is ejected.
+#[derive(Debug, Default)]
+pub(super) struct Ejection {
+    until: Option<Instant>,
+    /// How often it was, of late.
+    times: u32,
+}
+
+impl Ejection {
+    /// Ejects it, if its calls fail in a row; says whether that is news. The streak begins anew.
+    pub(super) fn update(&mut self, streak: &Streak, now: Instant) -> bool {
+        if !streak.ejects() {
+            return false;
+        }
+        streak.succeeded();
+        if self.is_ejected(now) {
+            return false;
+        }
+        if self.until.is_some_and(|until| now - until >= FORGIVEN_AFTER) {
+            self.times = 0;
+        }
+        self.times = self.times.saturating_add(1);
+        self.until = Some(now + EJECTED_FOR.saturating_mul(self.times).min(EJECTED_MAX));
+        true
+    }
+
+    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+        self.ends(now).is_some()
+    }
+
+    /// When it ends; `None` while it is not ejected.
+    pub(super) fn ends(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
+/// Those to pick from: all but the ejected ones, and all when more than half are ejected, as then the fault is more
+/// likely elsewhere, and the others could not carry the load.
+pub(super) fn usable(nodes: &Nodes) -> Nodes {
+    let ejected = nodes.iter().filter(|node| node.ejected).count();
+    if ejected == 0 || ejected * 2 > nodes.len() {
+        return Arc::clone(nodes);
+    }
+    nodes.iter().filter(|node| !node.ejected).cloned().collect()
+}
+
+/// Whether headers or trailers say that the node could not do its work: it was unavailable, or had no answer in time.
+/// `None` where they say nothing of how the call ended.
+pub(super) fn failed(headers: &HeaderMap) -> Option<bool> {
+    let status = headers.get(Status::GRPC_STATUS)?;
+    let code = Code::from_bytes(status.as_bytes());
+    Some(matches!(code, Code::Unavailable | Code::DeadlineExceeded))
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_registry::Node;
+    use proptest::prelude::*;
+    use tokio::time;
+
+    use super::{super::candidate::Candidate, *};
+
+    fn fail(streak: &Streak, times: u32) {
+        for _ in 0..times {
+            streak.failed();
+        }
+    }
+
+    #[test]
+    fn only_failures_in_a_row_eject() {
+        let streak = Streak::default();
+        fail(&streak, FAILURES_MAX - 1);
+        streak.succeeded();
+        fail(&streak, FAILURES_MAX - 2);
+        assert!(!streak.failed() && !streak.ejects());
+        assert!(streak.failed() && streak.ejects());
+        assert!(
+            !streak.failed() && streak.ejects(),
+            "the control task is told once"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_ejection_is_longer_up_to_the_cap_and_a_good_while_is_a_pardon() {
+        let (streak, mut ejection) = (Streak::default(), Ejection::default());
+        assert!(!ejection.update(&streak, Instant::now()));
+        for times in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 12] {
+            fail(&streak, FAILURES_MAX);
+            assert!(ejection.update(&streak, Instant::now()));
+            assert!(!streak.ejects(), "the next streak begins at nothing");
+            let ends = ejection.ends(Instant::now()).unwrap();
+            assert_eq!(ends - Instant::now(), EJECTED_FOR * times);
+            fail(&streak, FAILURES_MAX);
+            assert!(!ejection.update(&streak, Instant::now()), "it is ejected already");
+            time::advance(EJECTED_FOR * times).await;
+            assert!(!ejection.is_ejected(Instant::now()));
+        }
+        time::advance(FORGIVEN_AFTER).await;
+        fail(&streak, FAILURES_MAX);
+        assert!(ejection.update(&streak, Instant::now()));
+        assert_eq!(ejection.ends(Instant::now()), Some(Instant::now() + EJECTED_FOR));
+    }
+
+    #[test]
+    fn what_the_application_answers_is_no_failure_of_the_node() {
+        let says = |code: &'static str| {
+            failed(&HeaderMap::from_iter([(
+                "grpc-status".parse().unwrap(),
+                code.parse().unwrap(),
+            )]))
+        };
+        for (code, expected) in [
+            ("0", false),
+            ("3", false),
+            ("13", false),
+            ("14", true),
+            ("4", true),
+        ] {
+            assert_eq!(says(code), Some(expected), "{code}");
+        }
+        assert_eq!(failed(&HeaderMap::new()), None);
+    }
+
+    fn nodes(ejected: &[bool]) -> Nodes {
+        let node = |(at, ejected): (usize, &bool)| {
+            let address = "127.0.0.1:9090".parse().unwrap();
+            let node = Node::builder("greeter".parse().unwrap(), format!("n{at:03}"), address);
+            let mut candidate = Candidate::detached(node.build().unwrap());
+            candidate.ejected = *ejected;
+            Arc::new(candidate)
+        };
+        ejected.iter().enumerate().map(node).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn at_most_half_are_left_out_and_only_ejected_ones(
+            ejected in proptest::collection::vec(any::<bool>(), 0..40),
+        ) {
+            let all = nodes(&ejected);
+            let usable = usable(&all);
+            prop_assert!(usable.len() * 2 >= all.len(), "{} of {}", usable.len(), all.len());
+            let is_usable = |node: &Arc<Candidate>| usable.iter().any(|used| Arc::ptr_eq(used, node));
+            let sick = ejected.iter().filter(|ejected| **ejected).count();
+            for node in all.iter() {
+                prop_assert_eq!(is_usable(node), !node.ejected || sick * 2 > all.len());
+            }
+        }
+    }
+}

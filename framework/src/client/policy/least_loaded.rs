@@ -1,0 +1,86 @@
+//! The less loaded of two nodes chosen at random (Mitzenmacher 2001).
+
+use std::sync::Arc;
+
+use super::{Balancer, CallInfo, Candidate, Pick};
+
+/// Loads within this factor count as equal and are chosen between at random: sooner than that they differ by chance.
+const EQUAL_WITHIN: f64 = 1.5;
+
+/// Remembers nothing: the nodes' loads say it all.
+#[derive(Debug)]
+pub(super) struct LeastLoaded;
+
+impl Balancer for LeastLoaded {
+    fn pick_from(&mut self, _nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
+        Box::new(pick)
+    }
+}
+
+fn pick(nodes: &[Arc<Candidate>], call: &CallInfo<'_>) -> usize {
+    if nodes.len() < 2 {
+        return 0;
+    }
+    let first = fastrand::usize(..nodes.len());
+    let second = (first + 1 + fastrand::usize(..nodes.len() - 1)) % nodes.len();
+    let now = call.now();
+    // The order is random already, so equal loads need no further choice.
+    if nodes[first].cost(now) > EQUAL_WITHIN * nodes[second].cost(now) {
+        second
+    } else {
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{self, Instant};
+
+    use super::super::{
+        Policy,
+        tests::{nodes, picks},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_less_loaded_of_two_is_chosen_and_equals_share() {
+        let nodes = nodes(3);
+        let counts = picks(&Policy::LeastLoaded, &nodes, 3000);
+        assert!(
+            counts.iter().all(|count| (700..1300).contains(count)),
+            "{counts:?}"
+        );
+        nodes[0].load.started(Instant::now());
+        assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_paused_is_not_picked_and_comes_back() {
+        let nodes = nodes(3);
+        for node in &nodes {
+            node.load.started(Instant::now());
+            node.load.answered(Duration::from_millis(5), Instant::now());
+            node.load.ended();
+        }
+        let paused = Instant::now();
+        nodes[0].load.started(paused);
+        time::advance(Duration::from_millis(50)).await;
+        assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
+        nodes[0].load.abandoned(paused.elapsed(), Instant::now());
+        assert_eq!(
+            picks(&Policy::LeastLoaded, &nodes, 3000)[0],
+            0,
+            "it has not answered since"
+        );
+        time::advance(Duration::from_secs(30)).await;
+        assert!(picks(&Policy::LeastLoaded, &nodes, 3000)[0] > 700);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_fails_fast_is_not_picked() {
+        let nodes = nodes(3);
+        nodes[0].load.failed(Duration::from_micros(100), Instant::now());
+        assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
+    }
+}
