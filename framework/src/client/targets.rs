@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -23,10 +23,16 @@ const IDLE_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     known: Arc<Mutex<Known>>,
-    sweeper: OnceLock<Owned<()>>,
 }
 
-type Known = HashMap<ServiceName, Entry>;
+#[derive(Debug, Default)]
+struct Known {
+    entries: Entries,
+    /// Lets go of what is idle for long; begins with the first target.
+    sweeper: Option<Owned<()>>,
+}
+
+type Entries = HashMap<ServiceName, Entry>;
 
 #[derive(Debug)]
 struct Entry {
@@ -49,20 +55,22 @@ impl Targets {
         control: &Control,
         make: impl FnOnce(ServiceName) -> Target,
     ) -> Arc<Target> {
-        self.sweeper
-            .get_or_init(|| control.spawn(sweep_on(Arc::downgrade(&self.known))));
         let mut known = lock(&self.known);
-        if let Some(entry) = known.get_mut(&service) {
+        if known.sweeper.is_none() {
+            known.sweeper = Some(control.spawn(sweep_on(Arc::downgrade(&self.known))));
+        }
+        let entries = &mut known.entries;
+        if let Some(entry) = entries.get_mut(&service) {
             entry.idle_since = None;
             return Arc::clone(&entry.target);
         }
-        let crowded_out = (known.len() >= IDLE_MAX).then(|| make_room(&mut known));
+        let crowded_out = (entries.len() >= IDLE_MAX).then(|| make_room(entries));
         let target = Arc::new(make(service.clone()));
         let entry = Entry {
             target: Arc::clone(&target),
             idle_since: None,
         };
-        known.insert(service, entry);
+        entries.insert(service, entry);
         drop(known);
         // Ends its tasks, which nobody has to wait for with the lock held.
         drop(crowded_out);
@@ -77,14 +85,14 @@ async fn sweep_on(known: Weak<Mutex<Known>>) {
     loop {
         interval.tick().await;
         let Some(known) = known.upgrade() else { return };
-        let expired = sweep(&mut lock(&known), Instant::now());
+        let expired = sweep(&mut lock(&known).entries, Instant::now());
         drop(expired);
     }
 }
 
 /// Takes out the targets that have been idle for long, and notes those that are idle from now on.
-fn sweep(known: &mut Known, now: Instant) -> Vec<Entry> {
-    let expired = known.extract_if(|_, entry| {
+fn sweep(entries: &mut Entries, now: Instant) -> Vec<Entry> {
+    let expired = entries.extract_if(|_, entry| {
         if !entry.is_idle() {
             entry.idle_since = None;
             return false;
@@ -96,15 +104,15 @@ fn sweep(known: &mut Known, now: Instant) -> Vec<Entry> {
 }
 
 /// Takes out the target that has been idle for the longest, if too many are.
-fn make_room(known: &mut Known) -> Option<Entry> {
-    let idle = || known.iter().filter(|(_, entry)| entry.is_idle());
+fn make_room(entries: &mut Entries) -> Option<Entry> {
+    let idle = || entries.iter().filter(|(_, entry)| entry.is_idle());
     if idle().count() < IDLE_MAX {
         return None;
     }
     // Those that no sweep has seen idle yet are the youngest.
     let age = |entry: &Entry| (entry.idle_since.is_none(), entry.idle_since);
     let oldest = idle().min_by_key(|(_, entry)| age(entry))?.0.clone();
-    known.remove(&oldest)
+    entries.remove(&oldest)
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
@@ -217,6 +225,6 @@ mod tests {
             drop(client.target(service(&format!("other{at}"))));
         }
         assert_eq!(ends.recv().await.as_deref(), Some("second"));
-        assert_eq!(lock(&client.inner.targets.known).len(), IDLE_MAX);
+        assert_eq!(lock(&client.inner.targets.known).entries.len(), IDLE_MAX);
     }
 }

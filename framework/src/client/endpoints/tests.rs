@@ -9,18 +9,15 @@ use super::{
 };
 use crate::control::Owned;
 
-/// Every connect succeeds after this time, or never.
+/// Every connect waits until it is told to succeed.
 #[derive(Debug)]
-struct After(Option<Duration>);
+struct Told(watch::Receiver<bool>);
 
-impl Connect for After {
+impl Connect for Told {
     fn connect(&self, _address: &micro_registry::Address) -> Connecting {
-        let after = self.0;
+        let mut told = self.0.clone();
         Box::pin(async move {
-            let Some(after) = after else {
-                return std::future::pending().await;
-            };
-            time::sleep(after).await;
+            told.wait_for(|go| *go).await.map_err(io::Error::other)?;
             let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
             // An empty SETTINGS frame.
             theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
@@ -33,24 +30,27 @@ impl Connect for After {
 /// A control task, and where its snapshots come from.
 struct Running {
     discovered: watch::Sender<Discovered>,
+    connects: watch::Sender<bool>,
     shared: Arc<Shared>,
     _task: Owned<()>,
 }
 
 impl Running {
-    fn start(connects_after: Option<Duration>) -> Self {
+    fn start() -> Self {
+        let (connects, told) = watch::channel(false);
         let (discovered, receiver) = watch::channel(Discovered::default());
         let shared = Arc::<Shared>::default();
         let endpoints = Endpoints::new(
             "greeter".parse().unwrap(),
             Arc::new(Settings::default()),
-            Arc::new(After(connects_after)),
+            Arc::new(Told(told)),
             Arc::clone(&shared),
             receiver,
         );
         let _task = Owned(tokio::spawn(endpoints.run()));
         Self {
             discovered,
+            connects,
             shared,
             _task,
         }
@@ -88,7 +88,7 @@ async fn settle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_snapshots_is_published_now_and_then_and_its_last_one_soon() {
-    let running = Running::start(None);
+    let running = Running::start();
     settle().await;
     running.send(snapshot(10, 0));
     settle().await;
@@ -110,14 +110,17 @@ async fn a_storm_of_snapshots_is_published_now_and_then_and_its_last_one_soon() 
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_published_at_once_although_snapshots_wait() {
-    let running = Running::start(Some(COALESCE / 5));
+    let running = Running::start();
     settle().await;
     running.send(snapshot(1, 0));
     settle().await;
     running.send(snapshot(1, 1));
-    time::sleep(COALESCE / 2).await;
+    time::advance(COALESCE / 2).await;
+    running.connects.send_replace(true);
+    settle().await;
     assert_eq!(running.shared.picker().ready.len(), 1);
     assert_eq!(running.known(), Some(snapshot(1, 0)), "the second one waits");
-    time::sleep(COALESCE).await;
+    time::advance(COALESCE).await;
+    settle().await;
     assert_eq!(running.known(), Some(snapshot(1, 1)));
 }

@@ -5,6 +5,8 @@ use super::*;
 const NODES: usize = 500;
 /// Over how long they come back when the registry is back: the longest wait between two attempts.
 const SPREAD: Duration = Duration::from_secs(5);
+/// How exactly the time of each attempt is known.
+const STEP: Duration = Duration::from_millis(10);
 /// Until when all of them are registered.
 const ALL_BACK: Duration = Duration::from_secs(15);
 
@@ -17,7 +19,7 @@ async fn crowd(registry: &Arc<Scripted>, within: Duration) -> Vec<Announcer> {
         let announcer = Announcer::start(announcement, Control::on(Handle::current()));
         announcer.aim(Goal::Announced);
         announcers.push(announcer);
-        time::sleep(within / u32::try_from(NODES).unwrap()).await;
+        time::advance(within / u32::try_from(NODES).unwrap()).await;
     }
     announcers
 }
@@ -26,7 +28,9 @@ async fn crowd(registry: &Arc<Scripted>, within: Duration) -> Vec<Announcer> {
 async fn check_return(registry: &Arc<Scripted>, what: &str) {
     let (back, before) = (Instant::now(), registry.count(Call::Register));
     registry.always(Act::Answer);
-    time::sleep(ALL_BACK).await;
+    while back.elapsed() < ALL_BACK {
+        time::advance(STEP).await;
+    }
     assert_eq!(registry.nodes("greeter").await, NODES, "{what}");
 
     let attempts = registry.times(Call::Register).split_off(before);
