@@ -43,10 +43,13 @@ async fn what_is_forgotten_while_nobody_watches_is_not_missed() {
     let etcd = start(Etcd::builder()).await;
     let shim = Shim::start(etcd.address()).await;
     let registry = registry(shim.address());
-    for id in ["a", "b", "c"] {
+    for id in ["a", "b"] {
         put(&etcd, id, &record(80, 0)).await;
     }
     let mut watcher = registry.watch("greeter").await.unwrap();
+    yields(&mut watcher, &["a", "b"]).await;
+    // Once a change is seen, the watch stands: what is cut before is only connected anew.
+    put(&etcd, "c", &record(80, 0)).await;
     yields(&mut watcher, &["a", "b", "c"]).await;
     shim.cut();
     assert_eq!(ends(&mut watcher).await.kind(), ErrorKind::Unavailable);
@@ -66,7 +69,8 @@ async fn more_than_a_message_may_have_arrives_in_parts_and_is_seen_as_one() {
     let shim = Shim::start(etcd.address()).await;
     let registry = registry(shim.address());
     let mut watcher = registry.watch("greeter").await.unwrap();
-    assert!(next(&mut watcher).await.unwrap().is_empty());
+    put(&etcd, "first", &record(80, 0)).await;
+    yields(&mut watcher, &["first"]).await;
     // Etcd keeps what a watcher does not take, and sends it at once: 12 MB, of which no message may have more than 8.
     shim.block();
     let record = record(80, 40_000);
@@ -75,13 +79,13 @@ async fn more_than_a_message_may_have_arrives_in_parts_and_is_seen_as_one() {
     }
     shim.open();
     loop {
-        if next(&mut watcher).await.expect("the watch goes on").len() == 300 {
+        if next(&mut watcher).await.expect("the watch goes on").len() == 301 {
             break;
         }
     }
     put(&etcd, "last", &record).await;
-    assert_eq!(next(&mut watcher).await.unwrap().len(), 301);
-    assert_eq!(registry.get_service("greeter").await.unwrap().len(), 301);
+    assert_eq!(next(&mut watcher).await.unwrap().len(), 302);
+    assert_eq!(registry.get_service("greeter").await.unwrap().len(), 302);
 }
 
 #[tokio::test]
@@ -170,6 +174,8 @@ async fn a_server_that_lost_everything_is_followed_from_where_it_begins_anew() {
     }
     let mut watcher = registry.watch("greeter").await.unwrap();
     yields(&mut watcher, &["a", "b", "c", "d"]).await;
+    etcd.delete(&key("d")).await.unwrap();
+    yields(&mut watcher, &["a", "b", "c"]).await;
     etcd.start_wiped().await.unwrap();
     put(&etcd, "e", &record(80, 0)).await;
     assert_eq!(ends(&mut watcher).await.kind(), ErrorKind::Unavailable);
@@ -184,7 +190,8 @@ async fn a_way_that_falls_silent_is_found_out() {
     let shim = Shim::start(etcd.address()).await;
     let registry = registry(shim.address());
     let mut watcher = registry.watch("greeter").await.unwrap();
-    assert!(next(&mut watcher).await.unwrap().is_empty());
+    put(&etcd, "a", &record(80, 0)).await;
+    yields(&mut watcher, &["a"]).await;
     shim.block();
     let begun = Instant::now();
     assert_eq!(ends(&mut watcher).await.kind(), ErrorKind::Unavailable);
