@@ -178,4 +178,6 @@ fn too_large(node: &Node, length: usize, most: usize) -> Error {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;

@@ -176,4 +176,6 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;

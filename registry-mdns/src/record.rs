@@ -243,6 +243,8 @@ fn unescape(escaped: &str) -> Result<String> {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

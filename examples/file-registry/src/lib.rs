@@ -144,3 +144,8 @@ where
 {
     move |cause| Error::new(ErrorKind::Unavailable, what).with_source(cause)
 }
+
+/// What docs/registries.md shows is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/registries.md")]
+struct Documentation;
