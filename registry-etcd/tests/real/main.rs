@@ -1,6 +1,11 @@
 //! The backend against real servers of etcd's.
 
+mod announcing;
 mod clusters;
+mod conformance;
+mod failover;
 mod following;
 mod shim;
 mod support;
+mod tls;
+mod users;

@@ -1,0 +1,144 @@
+//! Servers that are dead, asleep, restarted, wiped, or without the others.
+
+use std::time::Duration;
+
+use micro_registry::{ErrorKind, Registry};
+use micro_registry_etcd::Etcd;
+use micro_test_servers::{Etcd as Server, Node};
+use tokio::time::Instant;
+
+use crate::announcing::{TTL, leases, node, registry, server, stored};
+
+/// No test waits longer for what must come.
+const LIMIT: Duration = Duration::from_secs(120);
+
+async fn three() -> Server {
+    Server::builder().members(3).start().await.expect("three servers")
+}
+
+fn registry_of_all(server: &Server) -> Etcd {
+    let addresses: Vec<_> = server.nodes().iter().map(Node::address).collect();
+    let builder = Etcd::builder().address(addresses.join(","));
+    builder.build().expect("good settings")
+}
+
+/// Renews until it is taken; what fails before is unavailable.
+async fn renews(registry: &Etcd) {
+    let started = Instant::now();
+    while let Err(error) = registry.register(&node("boot-1"), TTL).await {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(started.elapsed() < LIMIT, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_listens_is_passed_over() {
+    let server = server().await;
+    let addresses = format!("127.0.0.1:1,{}", server.address());
+    let registry = Etcd::builder().address(addresses).build().unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    assert!(stored(&server).await.is_some());
+}
+
+#[tokio::test]
+async fn every_address_that_fails_is_named() {
+    let registry = Etcd::builder()
+        .address("127.0.0.1:1,127.0.0.1:2")
+        .build()
+        .unwrap();
+    let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let shown = format!("{error:?}");
+    for address in ["http://127.0.0.1:1", "http://127.0.0.1:2", "refused"] {
+        assert!(shown.contains(address), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_server_and_a_wiped_one_are_renewed_at_by_the_next_call() {
+    let server = server().await;
+    let registry = registry(&server);
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    let before = leases(&server).await;
+    server.kill();
+    let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    server.start_again().await.unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    assert_eq!(leases(&server).await, before);
+
+    // Without a call in between: the connection that stood is dead.
+    server.kill();
+    server.start_wiped().await.unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    assert!(stored(&server).await.is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_sleeps_is_left_for_the_next() {
+    let server = three().await;
+    let registry = registry_of_all(&server);
+    renews(&registry).await;
+    renews(&registry).await;
+    let before = leases(&server).await;
+    server.nodes()[0].pause();
+    renews(&registry).await;
+    server.nodes()[0].resume();
+    server.until_ready().await.unwrap();
+    renews(&registry).await;
+    assert!(stored(&server).await.is_some());
+    assert_eq!(leases(&server).await, before);
+}
+
+#[tokio::test]
+async fn a_server_that_sleeps_alone_is_unavailable_in_time_and_goes_on_where_it_was() {
+    let server = server().await;
+    let registry = registry(&server);
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    let before = leases(&server).await;
+    server.nodes()[0].pause();
+    let started = Instant::now();
+    let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(started.elapsed() < LIMIT);
+    server.nodes()[0].resume();
+    renews(&registry).await;
+    assert_eq!(leases(&server).await, before);
+}
+
+#[tokio::test]
+async fn no_lease_is_given_up_while_the_servers_are_without_quorum() {
+    let server = three().await;
+    let registry = registry_of_all(&server);
+    renews(&registry).await;
+    renews(&registry).await;
+    let before = leases(&server).await;
+    server.nodes()[1].kill();
+    server.nodes()[2].kill();
+    for _ in 0..3 {
+        let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    }
+    server.start_again().await.unwrap();
+    renews(&registry).await;
+    assert!(stored(&server).await.is_some());
+    assert_eq!(leases(&server).await, before);
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_costs_no_lease() {
+    let server = three().await;
+    let registry = registry_of_all(&server);
+    renews(&registry).await;
+    renews(&registry).await;
+    let before = leases(&server).await;
+    let leader = server.leader().await.unwrap();
+    server.nodes()[leader].kill();
+    renews(&registry).await;
+    server.until_ready().await.unwrap();
+    assert!(stored(&server).await.is_some());
+    server.start_again().await.unwrap();
+    assert_eq!(leases(&server).await, before);
+}
