@@ -27,6 +27,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// A call that is cut off after it waited so long counts as a failure of the server.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a login may take: etcd makes it slow on purpose, and all servers have to agree.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long after a login the next one has to wait.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -68,10 +70,9 @@ struct Failure {
     reason: String,
 }
 
-/// A call on its way: if it is cut off too late, the server has failed.
-struct Attempt<'a> {
-    connection: &'a Connection,
-    session: &'a Session,
+/// Something that a server is to answer: if it is cut off after long waiting, the server has failed.
+struct Attempt<F: FnMut()> {
+    fail: F,
     started: Instant,
     is_answered: bool,
 }
@@ -115,8 +116,33 @@ impl Connection {
         F: Fn(Session) -> Fut,
         Fut: Future<Output = Result<T, EtcdError>>,
     {
-        let answer = time::timeout(TIMEOUT, self.call_now(what, call, otherwise)).await;
-        answer.unwrap_or_else(|_| Err(late(what)))
+        let deadline = Instant::now() + TIMEOUT;
+        let mut is_new = self.present().is_none();
+        let mut is_logged_in_anew = false;
+        loop {
+            let session = time::timeout_at(deadline, self.session(what)).await;
+            let session = session.map_err(|_| late(&format!("{what} in etcd")))??;
+            let answer = self.answer_until(deadline, &session, what, call(session.clone()));
+            let error = match answer.await? {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if let Some(answer) = otherwise(&error) {
+                return Ok(answer);
+            }
+            if error::is_token_refused(&error) && self.credentials.is_some() && !is_logged_in_anew {
+                is_logged_in_anew = true;
+                let done = time::timeout_at(deadline, self.log_in_again(&session, what)).await;
+                done.map_err(|_| late(&self.doing(what, &session)))??;
+                continue;
+            }
+            let is_stale = !is_new && error::is_of_transport(&error);
+            let failure = self.failed(&session, what, error);
+            if !is_stale {
+                return Err(failure);
+            }
+            is_new = true;
+        }
     }
 
     /// Waits for an answer on what was opened in `session`, whose server is left if none comes in time.
@@ -130,9 +156,8 @@ impl Connection {
         what: &str,
         answer: impl Future<Output = Result<T, EtcdError>>,
     ) -> Result<Result<T, EtcdError>> {
-        let attempt = Attempt::new(self, session);
-        let answer = time::timeout(TIMEOUT, answer).await.map_err(|_| late(what))?;
-        Ok(attempt.answered(answer))
+        self.answer_until(Instant::now() + TIMEOUT, session, what, answer)
+            .await
     }
 
     /// A client for what outlives a call; [`failed`](Self::failed) is told of its end.
@@ -162,44 +187,20 @@ impl Connection {
         if error::kind(&error) == ErrorKind::Unavailable {
             self.leave(session);
         }
-        let server = self.servers.get(session.at);
-        self::error(format!("{what} in etcd at {server}"), error)
+        self::error(self.doing(what, session), error)
     }
 
-    async fn call_now<T, F, Fut>(
+    async fn answer_until<T>(
         &self,
+        deadline: Instant,
+        session: &Session,
         what: &str,
-        call: F,
-        otherwise: impl Fn(&EtcdError) -> Option<T>,
-    ) -> Result<T>
-    where
-        F: Fn(Session) -> Fut,
-        Fut: Future<Output = Result<T, EtcdError>>,
-    {
-        let mut is_new = self.present().is_none();
-        let mut is_logged_in_anew = false;
-        loop {
-            let session = self.session(what).await?;
-            let attempt = Attempt::new(self, &session);
-            let error = match attempt.answered(call(session.clone()).await) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if let Some(answer) = otherwise(&error) {
-                return Ok(answer);
-            }
-            if error::is_token_refused(&error) && self.credentials.is_some() && !is_logged_in_anew {
-                is_logged_in_anew = true;
-                self.log_in_again(&session, what).await?;
-                continue;
-            }
-            let is_stale = !is_new && error::is_of_transport(&error);
-            let failure = self.failed(&session, what, error);
-            if !is_stale {
-                return Err(failure);
-            }
-            is_new = true;
-        }
+        answer: impl Future<Output = Result<T, EtcdError>>,
+    ) -> Result<Result<T, EtcdError>> {
+        let attempt = Attempt::new(|| self.leave(session));
+        let answer = time::timeout_at(deadline, answer).await;
+        let answer = answer.map_err(|_| late(&self.doing(what, session)))?;
+        Ok(attempt.answered(answer))
     }
 
     /// Tries one server after the other, the one that is spoken to first.
@@ -208,7 +209,8 @@ impl Connection {
         for _ in 0..self.servers.len() {
             let at = self.servers.current();
             let server = self.servers.get(at);
-            match self.connect_to(server).await {
+            let attempt = Attempt::new(|| self.servers.leave(at));
+            match attempt.answered(self.connect_to(server).await) {
                 Ok(client) => return Ok(self.begin(client, at)),
                 Err((ErrorKind::Unavailable, reason)) => {
                     self.servers.leave(at);
@@ -243,15 +245,20 @@ impl Connection {
         let password = password.map_err(|error| (error.kind(), chain(&error)))?;
         self.state().login = Some(Instant::now());
         let user = credentials.user.clone();
-        let done = match client.clone().update_user(Some((user, password))).await {
-            Err(error) if !error::is_login_unknown(&error) => {
-                let shown = self::error("log in", error);
-                Err((shown.kind(), chain(&shown)))
+        let what = format!("log in as `{user}`");
+        let mut client = client.clone();
+        let logged_in = time::timeout(LOGIN_TIMEOUT, client.update_user(Some((user, password)))).await;
+        let error = match logged_in {
+            Ok(Err(error)) if !error::is_login_unknown(&error) => self::error(what, error),
+            Ok(_) => {
+                let mut state = self.state();
+                state.logins += 1;
+                state.failure = None;
+                return Ok(());
             }
-            _ => Ok(()),
+            Err(_) => late(&what),
         };
-        self.state().logins += 1;
-        done
+        Err((error.kind(), chain(&error)))
     }
 
     /// Gives the client of `session` a new token, unless somebody else has done so since the call began.
@@ -309,6 +316,10 @@ impl Connection {
         is_recent.then(|| Error::new(failure.kind, what).with_source(failure.reason.clone()))
     }
 
+    fn doing(&self, what: &str, session: &Session) -> String {
+        format!("{what} in etcd at {}", self.servers.get(session.at))
+    }
+
     fn present(&self) -> Option<Session> {
         let state = self.state();
         let session = state.session.clone()?;
@@ -347,11 +358,10 @@ impl Session {
     }
 }
 
-impl<'a> Attempt<'a> {
-    fn new(connection: &'a Connection, session: &'a Session) -> Self {
+impl<F: FnMut()> Attempt<F> {
+    fn new(fail: F) -> Self {
         Self {
-            connection,
-            session,
+            fail,
             started: Instant::now(),
             is_answered: false,
         }
@@ -363,10 +373,10 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl<F: FnMut()> Drop for Attempt<F> {
     fn drop(&mut self) {
         if !self.is_answered && self.started.elapsed() >= PATIENCE {
-            self.connection.leave(self.session);
+            (self.fail)();
         }
     }
 }
@@ -392,8 +402,7 @@ impl fmt::Debug for Session {
 }
 
 fn late(what: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{what} in etcd"))
-        .with_source(format!("no answer within {TIMEOUT:?}"))
+    Error::new(ErrorKind::Unavailable, what).with_source("no answer in time")
 }
 
 /// What `error` says, and its causes.

@@ -94,13 +94,15 @@ fn kind_of_status(status: &Status) -> ErrorKind {
         Code::PermissionDenied => ErrorKind::PermissionDenied,
         Code::InvalidArgument => ErrorKind::InvalidArgument,
         // tonic says `Unknown`, `Internal` or `Cancelled` of connections that break; etcd says `ResourceExhausted` when
-        // it has no room or too much to do.
+        // it has no room or too much to do, `FailedPrecondition` when it only learns yet, `DataLoss` when it is corrupt.
         Code::Unavailable
         | Code::Unknown
         | Code::Internal
         | Code::Cancelled
         | Code::DeadlineExceeded
         | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::DataLoss
         | Code::Aborted => ErrorKind::Unavailable,
         _ => ErrorKind::Protocol,
     }

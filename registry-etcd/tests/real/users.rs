@@ -5,9 +5,10 @@ use std::{fs, time::Duration};
 use async_trait::async_trait;
 use micro_registry::{Error, ErrorKind, Registry};
 use micro_registry_etcd::{Builder, Etcd};
-use micro_test_servers::Etcd as Server;
+use micro_test_servers::{Etcd as Server, Node};
+use reqwest::Method;
 use serde_json::json;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use crate::{
     announcing::{KEYS, TTL, change, node, server, stored},
@@ -179,8 +180,43 @@ async fn many_calls_at_once_log_in_once() {
     registry.register(&node("boot-1"), TTL).await.unwrap();
     let password = json!({ "name": USER, "password": PASSWORD });
     change(&users.0, "auth/user/changepw", &password).await;
+    let before = logins(&users.0).await;
     let calls = (0..50).map(|_| registry.get_service("greeter"));
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.unwrap().len(), 1);
     }
+    assert_eq!(logins(&users.0).await, before + 1);
+}
+
+#[tokio::test]
+async fn a_server_that_sleeps_when_we_log_in_is_left_for_the_next() {
+    let server = Server::builder().members(3).users().start().await.unwrap();
+    let users = Users(server);
+    users.prepare().await;
+    let addresses: Vec<_> = users.0.nodes().iter().map(Node::address).collect();
+    let builder = Etcd::builder().address(addresses.join(","));
+    let registry = builder.user(USER, PASSWORD).build().unwrap();
+    users.0.nodes()[0].pause();
+    let started = Instant::now();
+    while let Err(error) = registry.register(&node("boot-1"), TTL).await {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(started.elapsed() < LIMIT, "{error:?}");
+    }
+    users.0.nodes()[0].resume();
+    users.0.until_ready().await.unwrap();
+    assert!(stored(&users.0).await.is_some());
+}
+
+/// How often somebody has logged in.
+async fn logins(server: &Server) -> u64 {
+    let (_, text) = server.nodes()[0]
+        .request(Method::GET, "/metrics", &[], "")
+        .await
+        .expect("etcd counts");
+    let is_login = |line: &&str| {
+        line.starts_with("grpc_server_started_total{") && line.contains(r#"grpc_method="Authenticate""#)
+    };
+    let line = text.lines().find(is_login).expect("somebody has logged in");
+    let count = line.rsplit_once(' ').expect("a count").1;
+    count.parse().expect("a number")
 }
