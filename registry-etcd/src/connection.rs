@@ -351,11 +351,6 @@ impl Session {
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
-
-    /// Tells sessions apart.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
 }
 
 impl<F: FnMut()> Attempt<F> {

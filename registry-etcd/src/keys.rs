@@ -10,6 +10,8 @@ const DEFAULT_PREFIX: &str = "/micro/registry";
 const PREFIX_LENGTH_MAX: usize = 255;
 /// What stands between the parts of a key.
 const SEPARATOR: char = '/';
+/// What marks a character that stands for another one.
+const ESCAPE: char = '%';
 
 /// The keys below a prefix.
 #[derive(Clone, Debug)]
@@ -76,12 +78,17 @@ impl Default for Keys {
     }
 }
 
-/// The last part of a node's key; what is not allowed in it is a `-`.
+/// The last part of a node's key, another one for each id: a `/` is not allowed in it, and written as URLs have it.
 pub(crate) fn place(id: &str) -> Cow<'_, str> {
-    if id.contains(SEPARATOR) {
-        return id.replace(SEPARATOR, "-").into();
+    if id.contains([SEPARATOR, ESCAPE]) {
+        return id.replace(ESCAPE, "%25").replace(SEPARATOR, "%2F").into();
     }
     id.into()
+}
+
+/// Whether a node with this id can stand at `place`: where we put it, or where Go Micro does, whose `-` may be a `/`.
+pub(crate) fn is_place_of(place: &str, id: &str) -> bool {
+    place == self::place(id) || place == id.replace(SEPARATOR, "-")
 }
 
 /// The last part of `key`, whose other parts are `service`, as [`Keys::service`] has them; `None` if no node can stand
@@ -117,8 +124,8 @@ mod tests {
         let keys = Keys::default();
         for (id, key) in [
             ("greeter-4f9f8e6c", "/micro/registry/greeter/greeter-4f9f8e6c"),
-            ("a/b//c", "/micro/registry/greeter/a-b--c"),
-            ("\u{e9}=%2F", "/micro/registry/greeter/\u{e9}=%2F"),
+            ("a/b//c", "/micro/registry/greeter/a%2Fb%2F%2Fc"),
+            ("\u{e9}=%2F", "/micro/registry/greeter/\u{e9}=%252F"),
         ] {
             let found = keys.node(&greeter(), id);
             assert_eq!(found, key);
@@ -128,6 +135,23 @@ mod tests {
             );
             assert_eq!(keys.service_of(found.as_bytes()), Some(greeter()));
         }
+    }
+
+    #[test]
+    fn ids_that_are_alike_stand_apart_and_where_go_micro_puts_them_they_are_found_too() {
+        let ids = ["a/b", "a-b", "a%2Fb", "a%252Fb", "a%2fb"];
+        for id in ids {
+            let taken: Vec<_> = ids
+                .into_iter()
+                .filter(|other| place(other) == place(id))
+                .collect();
+            assert_eq!(taken, [id]);
+            assert!(is_place_of(&place(id), id));
+        }
+        assert!(is_place_of("a-b", "a/b"));
+        assert!(is_place_of("a%2Fb", "a%2Fb"));
+        assert!(!is_place_of("a-b", "a.b"));
+        assert!(!is_place_of("a/b", "a/b"));
     }
 
     #[test]

@@ -119,8 +119,8 @@ pub(crate) fn decode(service: &ServiceName, place: &str, record: &[u8]) -> Resul
         .id
         .filter(|id| !id.is_empty())
         .unwrap_or_else(|| place.to_owned());
-    // An id stands at one key alone, so nobody takes the place of another.
-    if keys::place(&id) != place {
+    // An id stands at its own key, so nobody takes the place of another.
+    if !keys::is_place_of(place, &id) {
         return Err(bad("is of another node than its key"));
     }
     let Some(address) = instance.address else {
