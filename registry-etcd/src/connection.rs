@@ -1,6 +1,8 @@
 //! The one connection of a handle: to one server at a time, logged in, and to the next when that one fails.
 
+mod attempt;
 mod dial;
+mod login;
 
 use std::{
     fmt,
@@ -16,6 +18,7 @@ use tokio::{
     time::{self, Instant},
 };
 
+use self::{attempt::Attempt, login::LOGIN_INTERVAL};
 use crate::{
     credentials::Credentials,
     error::{self, error},
@@ -25,13 +28,6 @@ use crate::{
 
 /// How long a call may take, connecting and logging in included. Without quorum a server holds an answer for 7 s.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// A call that is cut off after it waited so long counts as a failure of the server.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a login may take: etcd makes it slow on purpose, and all servers have to agree.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long after a login the next one has to wait.
-const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Connects in the first call; everybody shares what it connected.
 pub(crate) struct Connection {
     servers: Servers,
@@ -68,13 +64,6 @@ struct Failure {
     at: Instant,
     kind: ErrorKind,
     reason: String,
-}
-
-/// Something that a server is to answer: if it is cut off after long waiting, the server has failed.
-struct Attempt<F: FnMut()> {
-    fail: F,
-    started: Instant,
-    is_answered: bool,
 }
 
 impl Connection {
@@ -236,53 +225,6 @@ impl Connection {
         Ok(client)
     }
 
-    /// Gives `client` a token, if we have a password and etcd asks for one.
-    async fn log_in(&self, client: &Client) -> Result<(), (ErrorKind, String)> {
-        let Some(credentials) = &self.credentials else {
-            return Ok(());
-        };
-        let password = credentials.password().await;
-        let password = password.map_err(|error| (error.kind(), chain(&error)))?;
-        self.state().login = Some(Instant::now());
-        let user = credentials.user.clone();
-        let what = format!("log in as `{user}`");
-        let mut client = client.clone();
-        let logged_in = time::timeout(LOGIN_TIMEOUT, client.update_user(Some((user, password)))).await;
-        let error = match logged_in {
-            Ok(Err(error)) if !error::is_login_unknown(&error) => self::error(what, error),
-            Ok(_) => {
-                let mut state = self.state();
-                state.logins += 1;
-                state.failure = None;
-                return Ok(());
-            }
-            Err(_) => late(&what),
-        };
-        Err((error.kind(), chain(&error)))
-    }
-
-    /// Gives the client of `session` a new token, unless somebody else has done so since the call began.
-    async fn log_in_again(&self, session: &Session, what: &str) -> Result<()> {
-        let entered = Instant::now();
-        let _turn = self.turn.acquire().await.expect("nobody closes it");
-        let what = format!("{what} in etcd");
-        let (logins, login) = {
-            let state = self.state();
-            (state.logins, state.login)
-        };
-        if let Some(error) = self.recent_failure(entered, &what) {
-            return Err(error);
-        }
-        if logins != session.logins {
-            return Ok(());
-        }
-        if let Some(login) = login {
-            time::sleep_until(login + LOGIN_INTERVAL).await;
-        }
-        let done = self.log_in(&session.client).await;
-        done.map_err(|(kind, reason)| self.fail(kind, reason, &what))
-    }
-
     fn begin(&self, client: Client, at: usize) -> Session {
         let mut state = self.state();
         state.sessions += 1;
@@ -350,29 +292,6 @@ impl Session {
     /// A client that shares this session's connection and token.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
-    }
-}
-
-impl<F: FnMut()> Attempt<F> {
-    fn new(fail: F) -> Self {
-        Self {
-            fail,
-            started: Instant::now(),
-            is_answered: false,
-        }
-    }
-
-    fn answered<T>(mut self, answer: T) -> T {
-        self.is_answered = true;
-        answer
-    }
-}
-
-impl<F: FnMut()> Drop for Attempt<F> {
-    fn drop(&mut self) {
-        if !self.is_answered && self.started.elapsed() >= PATIENCE {
-            (self.fail)();
-        }
     }
 }
 

@@ -52,7 +52,8 @@ async fn with_users(argument: &str) -> Users {
 }
 
 async fn refusal(registry: &Etcd) -> Error {
-    let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+    let answer = registry.register(&node("boot-1"), TTL).await;
+    let error = answer.expect_err("it is refused");
     assert!(!format!("{error:?}").contains("5ec7e7"), "{error:?}");
     error
 }
