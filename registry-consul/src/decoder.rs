@@ -178,6 +178,8 @@ pub(crate) fn each_of(body: &[u8], each: impl FnMut(&RawValue)) -> serde_json::R
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -309,6 +311,43 @@ mod tests {
         // Each at its agent's own address.
         let like = [foreign("host-2", "", 1), foreign("host-1", "", 2)];
         assert_eq!(decoded(&like), ["web@host-1 80", "web@host-2 80"]);
+    }
+
+    const RECORDS: u64 = 2_000;
+
+    #[test]
+    fn a_large_list_in_which_little_changed_takes_a_fraction_of_the_first_time() {
+        let tags = [
+            "v-789c32d433d03300040000ffff02ce00ee",
+            "t-789caa562a28ca2fc94fcecf51b2524a2f2a4856aa05040000ffff468306d9",
+            "t-789caa562a4a4dcf2c2e29aa54b2524acecf2b2ecd51aa05040000ffff560f07c8",
+        ];
+        let entries = (0..RECORDS).map(|number| {
+            let mut entry = entry(
+                &format!("host-{}", number / 100),
+                &format!("node-{number}"),
+                80,
+                number,
+            );
+            entry["Service"]["Tags"] = json!(tags);
+            entry
+        });
+        let mut entries: Vec<_> = entries.collect();
+        let mut decoder = Decoder::default();
+        let mut decode = |entries: &[Value]| {
+            let body = Value::from(entries).to_string();
+            let begun = Instant::now();
+            let snapshot = decode_with(&mut decoder, body.as_bytes());
+            assert_eq!(snapshot.len(), entries.len());
+            begun.elapsed()
+        };
+        let first = decode(&entries);
+        for entry in &mut entries[500..564] {
+            entry["Service"]["Port"] = json!(81);
+        }
+        let (changed, same) = (decode(&entries), decode(&entries));
+        println!("{RECORDS} records: {first:?}, 64 of them changed: {changed:?}, none: {same:?}");
+        assert!(changed * 2 < first, "{changed:?} of {first:?}");
     }
 
     #[test]

@@ -207,9 +207,9 @@ impl Stored {
 
     fn facts(&self, service: &ServiceName) -> Result<Facts> {
         let mut facts = Facts::default();
-        let mut room = FACTS_LENGTH_MAX;
+        let mut reader = tag::Reader::new(FACTS_LENGTH_MAX);
         for tag in self.tags.iter().flatten() {
-            let Some(fact) = tag::read(tag, &mut room)? else {
+            let Some(fact) = reader.read(tag)? else {
                 continue;
             };
             // A tag that is not compressed may well be somebody else's: then it says nothing.

@@ -1,14 +1,16 @@
 //! One fact as a tag: a letter, a mark, and what it says, compressed and in hexadecimal.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 use micro_registry::{Error, ErrorKind, Result};
 
 /// The most bytes that all facts of one record may have together once they are decompressed.
 pub(super) const FACTS_LENGTH_MAX: usize = 2 * 1024 * 1024;
 /// The low four bits of the first byte of what zlib wrote: the one method there is (RFC 1950 §2.2).
 const ZLIB_METHOD: u8 = 8;
+/// The first guess at the length of what a tag says.
+const PAYLOAD_LENGTH: usize = 256;
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,32 +48,90 @@ pub(super) fn write(kind: Kind, payload: &[u8]) -> String {
     tag
 }
 
-/// The fact that `tag` says; `None` for a tag of somebody else's. Takes what it decompresses from `room`.
-///
-/// # Errors
-///
-/// [`ErrorKind::Protocol`] when it decompresses to more than there is room for.
-pub(super) fn read(tag: &str, room: &mut usize) -> Result<Option<Fact>> {
-    let mut characters = tag.chars();
-    let Some(kind) = characters.next().and_then(Kind::of) else {
-        return Ok(None);
-    };
-    let mark = characters.next();
-    let text = characters.as_str();
-    let fact = match mark {
-        Some('-') => unpack(text, *room)?.map(|payload| (payload, true)),
-        // Very old versions of Go Micro did not compress.
-        Some('=') if text.len() <= *room => Some((text.as_bytes().to_vec(), false)),
-        _ => None,
-    };
-    Ok(fact.map(|(payload, checked)| {
-        *room -= payload.len();
-        Fact {
-            kind,
-            payload,
-            checked,
+/// Reads the tags of one record.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// How many bytes they may still have together once they are decompressed.
+    room: usize,
+    /// Made once for all of them: making one takes longer than reading a tag with it.
+    inflater: Decompress,
+}
+
+impl Reader {
+    pub(super) fn new(room: usize) -> Self {
+        Self {
+            room,
+            inflater: Decompress::new(true),
         }
-    }))
+    }
+
+    /// The fact that `tag` says; `None` for a tag of somebody else's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] when it decompresses to more than there is room for.
+    pub(super) fn read(&mut self, tag: &str) -> Result<Option<Fact>> {
+        let mut characters = tag.chars();
+        let Some(kind) = characters.next().and_then(Kind::of) else {
+            return Ok(None);
+        };
+        let mark = characters.next();
+        let text = characters.as_str();
+        let fact = match mark {
+            Some('-') => self.unpack(text)?.map(|payload| (payload, true)),
+            // Very old versions of Go Micro did not compress.
+            Some('=') if text.len() <= self.room => Some((text.as_bytes().to_vec(), false)),
+            _ => None,
+        };
+        Ok(fact.map(|(payload, checked)| {
+            self.room -= payload.len();
+            Fact {
+                kind,
+                payload,
+                checked,
+            }
+        }))
+    }
+
+    /// What stands compressed in `hex`, if zlib wrote it and it arrived whole.
+    fn unpack(&mut self, hex: &str) -> Result<Option<Vec<u8>>> {
+        let Some(packed) = bytes_of(hex) else {
+            return Ok(None);
+        };
+        let [method, flags, ..] = packed[..] else {
+            return Ok(None);
+        };
+        let is_zlib = method & 0xf == ZLIB_METHOD && u16::from_be_bytes([method, flags]).is_multiple_of(31);
+        if !is_zlib {
+            return Ok(None);
+        }
+        // One byte more than there is room for tells what is too long from what just fits.
+        let most = self.room.saturating_add(1);
+        let mut payload = Vec::with_capacity(PAYLOAD_LENGTH.min(most));
+        let (mut rest, mut taken) = (&packed[..], 0);
+        self.inflater.reset(true);
+        loop {
+            let status = self
+                .inflater
+                .decompress_vec(rest, &mut payload, FlushDecompress::None);
+            if payload.len() > self.room {
+                let message = format!("unpack the tags: they have more than {FACTS_LENGTH_MAX} bytes");
+                return Err(Error::new(ErrorKind::Protocol, message));
+            }
+            match status {
+                Ok(Status::StreamEnd) => return Ok(Some(payload)),
+                Ok(_) if payload.len() == payload.capacity() => {
+                    let more = payload.len().min(most - payload.len());
+                    payload.reserve_exact(more);
+                }
+                // It is cut short, or damaged.
+                Ok(_) | Err(_) => return Ok(None),
+            }
+            let all = usize::try_from(self.inflater.total_in()).expect("it took what is in memory");
+            rest = &rest[all - taken..];
+            taken = all;
+        }
+    }
 }
 
 /// Whether `tag` begins as a fact does, so that nobody can use it for something else.
@@ -97,29 +157,6 @@ impl Kind {
             Self::Endpoint => 'e',
         }
     }
-}
-
-/// What stands compressed in `hex`, if zlib wrote it and it arrived whole.
-fn unpack(hex: &str, room: usize) -> Result<Option<Vec<u8>>> {
-    let Some(packed) = bytes_of(hex) else {
-        return Ok(None);
-    };
-    let [method, flags, ..] = packed[..] else {
-        return Ok(None);
-    };
-    let is_zlib = method & 0xf == ZLIB_METHOD && u16::from_be_bytes([method, flags]).is_multiple_of(31);
-    if !is_zlib {
-        return Ok(None);
-    }
-    let mut payload = Vec::new();
-    // One byte more than there is room for tells what is too long from what just fits.
-    let most = u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1);
-    let unpacked = ZlibDecoder::new(&packed[..]).take(most).read_to_end(&mut payload);
-    if payload.len() > room {
-        let message = format!("unpack the tags: they have more than {FACTS_LENGTH_MAX} bytes");
-        return Err(Error::new(ErrorKind::Protocol, message));
-    }
-    Ok(unpacked.is_ok().then_some(payload))
 }
 
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
@@ -165,8 +202,7 @@ mod tests {
     ];
 
     fn fact(tag: &str) -> Option<(Kind, String)> {
-        let mut room = FACTS_LENGTH_MAX;
-        let fact = read(tag, &mut room).unwrap()?;
+        let fact = Reader::new(FACTS_LENGTH_MAX).read(tag).unwrap()?;
         Some((fact.kind, String::from_utf8(fact.payload).unwrap()))
     }
 
@@ -224,11 +260,11 @@ mod tests {
     fn a_bomb_takes_no_more_than_there_is_room_for() {
         let bomb = write(Kind::Metadata, &vec![b' '; FACTS_LENGTH_MAX + 1]);
         assert!(bomb.len() < FACTS_LENGTH_MAX / 100);
-        let mut room = FACTS_LENGTH_MAX;
-        assert_eq!(read(&bomb, &mut room).unwrap_err().kind(), ErrorKind::Protocol);
+        let mut reader = Reader::new(FACTS_LENGTH_MAX);
+        assert_eq!(reader.read(&bomb).unwrap_err().kind(), ErrorKind::Protocol);
         let half = write(Kind::Metadata, &vec![b' '; FACTS_LENGTH_MAX / 2 + 1]);
-        assert!(read(&half, &mut room).unwrap().is_some());
-        assert!(read(&half, &mut room).is_err());
+        assert!(reader.read(&half).unwrap().is_some());
+        assert!(reader.read(&half).is_err());
     }
 
     proptest! {
@@ -242,9 +278,9 @@ mod tests {
             start in "[vte][-=](78(01|5e|9c|da))?", bytes in prop::collection::vec(any::<u8>(), 0..200), room in 0_usize..50,
         ) {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let mut left = room;
-            if let Ok(Some(fact)) = read(&(start + &hex), &mut left) {
-                prop_assert_eq!(fact.payload.len(), room - left);
+            let mut reader = Reader::new(room);
+            if let Ok(Some(fact)) = reader.read(&(start + &hex)) {
+                prop_assert_eq!(fact.payload.len(), room - reader.room);
             }
         }
     }
