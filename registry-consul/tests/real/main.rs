@@ -1,6 +1,10 @@
 //! The backend against real agents of Consul's.
 
 mod behaviour;
+mod cluster;
 mod conformance;
+mod keeper;
+mod large;
+mod network;
 mod rights;
 mod tls;

@@ -4,11 +4,21 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 10] = [
+const POLLS: [(&str, &str, &str); 12] = [
     (
         "tests/servers/src/poll.rs",
         "on",
         "what the servers of registries do, such as answering and electing a leader",
+    ),
+    (
+        "registry-consul/tests/real/keeper.rs",
+        "eventually_lists",
+        "what Consul knows, which spreads between its servers",
+    ),
+    (
+        "registry-consul/tests/real/keeper.rs",
+        "keeps_listing",
+        "that nobody is lost while Consul's servers fail",
     ),
     (
         "framework/tests/client/support.rs",
