@@ -37,6 +37,8 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 const KNOWN_LEADER: &str = "x-consul-knownleader";
 /// For how many milliseconds the server that answered has not heard of whoever knows.
 const LAST_CONTACT: &str = "x-consul-lastcontact";
+/// A server that has not heard for longer of whoever knows is believed as little as one that knows no leader.
+const LAST_CONTACT_MAX: Duration = Duration::from_secs(5);
 /// How long a list is waited for before it is asked for a second time, by another connection: the kept one may be dead
 /// without anybody knowing.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -61,7 +63,8 @@ pub(crate) struct Catalogue {
 pub(crate) struct Listing {
     pub(crate) snapshot: Snapshot,
     pub(crate) index: u64,
-    /// Whether the server that answered knows a leader. One that does not may have forgotten what others know.
+    /// Whether the server that answered knows a leader, and heard of it lately. One that did not may have forgotten what
+    /// others know.
     pub(crate) is_led: bool,
     /// For how long it had not heard of the leader.
     pub(crate) behind: Duration,
@@ -302,11 +305,12 @@ impl Source for Catalogue {
         if snapshot.is_empty() {
             self.check_right(service.as_str(), answer).await?;
         }
+        let behind = behind(answer);
         Ok(Listing {
             snapshot,
             index,
-            is_led: is_led(answer),
-            behind: behind(answer),
+            is_led: is_led(answer) && behind <= LAST_CONTACT_MAX,
+            behind,
         })
     }
 }

@@ -45,7 +45,16 @@ async fn kept(cluster: &Cluster, ttl: Duration) -> Vec<Keeper> {
     for id in IDS {
         keepers.push(Keeper::start(registry(cluster, &[AGENT]), node(id, "boot-1"), ttl).await);
     }
+    until_records(cluster, |records| records == IDS.len()).await;
     keepers
+}
+
+/// Waits until every server knows as many records; those that follow the leader are a little behind.
+async fn until_records(cluster: &Cluster, is_so: impl Fn(usize) -> bool) {
+    for server in 0..AGENT {
+        let known = async { while !is_so(created(cluster, server).await.len()) {} };
+        time::timeout(LIMIT, known).await.expect("each server knows");
+    }
 }
 
 /// What the catalogue has of the service, by id of the record: when it was first written.
@@ -216,12 +225,7 @@ async fn an_id_is_held_by_one_boot_also_at_two_agents() {
     let (one, other) = tokio::join!(first.register(&boots[0], TTL), second.register(&boots[1], TTL));
     assert!(one.is_ok() || other.is_ok(), "{one:?} {other:?}");
     if one.is_ok() && other.is_ok() {
-        for at in [0, 1] {
-            let both = async { while created(&cluster, at).await.len() < 2 {} };
-            time::timeout(LIMIT, both)
-                .await
-                .expect("each server hears of both");
-        }
+        until_records(&cluster, |records| records == 2).await;
     }
     let mut held = Vec::new();
     for (registry, node) in [(&first, &boots[0]), (&second, &boots[1])] {
@@ -231,8 +235,7 @@ async fn an_id_is_held_by_one_boot_also_at_two_agents() {
         }
     }
     assert_eq!(held.len(), 1, "{held:?}");
-    let one_left = async { while created(&cluster, 0).await.len() > 1 {} };
-    time::timeout(LIMIT, one_left).await.expect("one gives way");
+    until_records(&cluster, |records| records == 1).await;
     let listed = first.get_service(SERVICE).await.unwrap();
     assert_eq!(*listed.nodes()[0], held[0]);
 }

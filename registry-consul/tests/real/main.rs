@@ -7,4 +7,5 @@ mod keeper;
 mod large;
 mod network;
 mod rights;
+mod rotation;
 mod tls;

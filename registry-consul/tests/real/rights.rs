@@ -1,6 +1,10 @@
 //! An agent that denies what no rule allows: the suite with a token, and what is said without the right one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use micro_registry::{Error, ErrorKind, Node, Registry, Result};
@@ -17,7 +21,8 @@ const TTL: Duration = Duration::from_secs(900);
 /// No test waits longer for what must come.
 const LIMIT: Duration = Duration::from_secs(60);
 /// What a service of any name needs.
-const ALL_SERVICES: &str = r#"service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }"#;
+pub(crate) const ALL_SERVICES: &str =
+    r#"service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }"#;
 
 /// An agent with rights, and a file with a token that may announce and find services.
 pub(crate) struct Denying {
@@ -51,31 +56,35 @@ impl Setup for Denying {
 }
 
 impl Denying {
-    async fn prepared() -> Self {
+    pub(crate) async fn prepared() -> Self {
         let denying = Self::start().await;
         denying.prepare().await;
         denying
     }
 
-    fn token_file(&self) -> std::path::PathBuf {
+    pub(crate) fn token_file(&self) -> PathBuf {
         Path::join(self.folder.path(), "token")
     }
 
     /// A new token that has the rights of `rules`.
     async fn token(&self, rules: &str) -> String {
+        self.policy_and_token(rules).await.1
+    }
+
+    /// A new token that has the rights of `rules`, and the policy that they stand in.
+    pub(crate) async fn policy_and_token(&self, rules: &str) -> (Value, String) {
         let name = format!("rules-{:016x}", fastrand::u64(..));
-        self.change("acl/policy", json!({"Name": name, "Rules": rules}))
+        let policy = self
+            .change("acl/policy", json!({"Name": name, "Rules": rules}))
             .await;
         let token = self
             .change("acl/token", json!({"Policies": [{"Name": name}]}))
             .await;
-        token["SecretID"]
-            .as_str()
-            .expect("a token has a secret")
-            .to_owned()
+        let secret = token["SecretID"].as_str().expect("a token has a secret");
+        (policy, secret.to_owned())
     }
 
-    async fn change(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn change(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self
             .agent
             .request(Method::PUT, path, &body.to_string())
@@ -85,7 +94,7 @@ impl Denying {
         serde_json::from_str(&answer).expect("JSON")
     }
 
-    async fn forget(&self, token: &str) {
+    pub(crate) async fn forget(&self, token: &str) {
         let (_, answer) = self
             .agent
             .request(Method::GET, "acl/tokens", "")
@@ -111,7 +120,7 @@ impl Denying {
 
 micro_registry::conformance! { ConsulHarness<Denying> }
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     let address = "127.0.0.1:9090".parse().expect("a good address");
     let node = Node::builder("greeter".parse().expect("a good name"), "greeter-1", address);
     node.boot("boot-1").build().expect("a good node")
