@@ -124,11 +124,12 @@ impl Catalogue {
 
     /// The names of all services that have a passing node.
     pub(crate) async fn services(&self) -> Result<Vec<String>> {
-        let what = "list the services";
-        let answer = self.get(what, &["catalog", "services"], ALL).await?;
-        let services: BTreeMap<String, IgnoredAny> = parse(&answer)?;
-        if services.is_empty() {
-            self.check_right(CONSUL, &answer).await?;
+        let list = || self.get("list the services", &["catalog", "services"], ALL);
+        let answer = list().await?;
+        let mut services: BTreeMap<String, IgnoredAny> = parse(&answer)?;
+        if services.is_empty() && !is_all(&answer)? {
+            self.check_right(CONSUL).await?;
+            services = parse(&list().await?)?;
         }
         let doubtful = self.doubtful_services().await?;
         let mut names = Vec::new();
@@ -176,25 +177,27 @@ impl Catalogue {
         Ok(services)
     }
 
-    /// Whether a list that `answer` has empty is empty because nobody is there; `service` is one that it would have.
+    /// Looks whether `service`, of which a list has nothing, may be read at all. Older versions answer "nobody" to those
+    /// who may not know. What was listed before has to be listed once more: the right may have come in between.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] when a right is missing, [`ErrorKind::Unavailable`] when Consul has just begun.
-    async fn check_right(&self, service: &str, answer: &Answer) -> Result<()> {
-        if answer.header(FILTERED) == Some("true") {
-            return Err(answer.denied("what there is may not be seen"));
-        }
-        if answer.header(DEFAULT_POLICY) == Some("allow") {
-            return Ok(());
-        }
-        // Older versions answer "nobody" to those who may not know; but this is refused.
+    async fn check_right(&self, service: &str) -> Result<()> {
         let what = format!("look whether `{service}` may be read");
+        // What an agent and what a server know of a right differs for a while after it changed, so both are asked; they
+        // refuse this. The agent's status is that of the service: 404 without one, 429 for a warning, 503 for critical.
         let told = self
-            .ask(&what, &["agent", "health", "service", "name", service])
+            .ask(&what, &["agent", "health", "service", "name", service], &[])
             .await?;
-        // The status is that of the service: 404 without one, 429 for a warning, 503 for critical.
         if told.status == StatusCode::INTERNAL_SERVER_ERROR {
+            self.http.success(told)?;
+        }
+        let told = self
+            .ask(&what, &["config", "service-defaults", service], ALL)
+            .await?;
+        // There need be no defaults.
+        if told.status != StatusCode::NOT_FOUND {
             self.http.success(told)?;
         }
         let what = "look whether agents may be read";
@@ -238,10 +241,30 @@ impl Catalogue {
         attempt.answered(answer.and_then(|answer| self.http.success(answer)))
     }
 
+    async fn list_once(&self, service: &ServiceName) -> Result<Answer> {
+        let what = format!("list the nodes of `{service}`");
+        self.get(&what, &["health", "service", service.as_str()], PASSING)
+            .await
+    }
+
+    fn listing(&self, service: &ServiceName, answer: &Answer, decoder: &mut Decoder) -> Result<Listing> {
+        let index = index_of(answer)?;
+        let snapshot = decoder
+            .decode(&answer.body, service, &self.skipped)
+            .map_err(|error| answer.nonsense(error))?;
+        let behind = behind(answer);
+        Ok(Listing {
+            snapshot,
+            index,
+            is_led: is_led(answer) && behind <= LAST_CONTACT_MAX,
+            behind,
+        })
+    }
+
     /// One request that waits for no change, and may be answered by any status.
-    async fn ask(&self, what: &str, segments: &[&str]) -> Result<Answer> {
+    async fn ask(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
         let attempt = self.agents.attempt();
-        let request = self.request(attempt.agent(), segments, &[], what);
+        let request = self.request(attempt.agent(), segments, query, what);
         attempt.answered(self.http.send(&self.http.listing, request).await)
     }
 
@@ -268,10 +291,7 @@ impl Source for Catalogue {
     type Change = Answer;
 
     async fn list(&self, service: &ServiceName, decoder: &mut Decoder) -> Result<Listing> {
-        let what = format!("list the nodes of `{service}`");
-        let answer = self
-            .get(&what, &["health", "service", service.as_str()], PASSING)
-            .await?;
+        let answer = self.list_once(service).await?;
         self.read(service, &answer, decoder).await
     }
 
@@ -298,21 +318,26 @@ impl Source for Catalogue {
     }
 
     async fn read(&self, service: &ServiceName, answer: &Answer, decoder: &mut Decoder) -> Result<Listing> {
-        let index = index_of(answer)?;
-        let snapshot = decoder
-            .decode(&answer.body, service, &self.skipped)
-            .map_err(|error| answer.nonsense(error))?;
-        if snapshot.is_empty() {
-            self.check_right(service.as_str(), answer).await?;
+        let listing = self.listing(service, answer, decoder)?;
+        if !listing.snapshot.is_empty() || is_all(answer)? {
+            return Ok(listing);
         }
-        let behind = behind(answer);
-        Ok(Listing {
-            snapshot,
-            index,
-            is_led: is_led(answer) && behind <= LAST_CONTACT_MAX,
-            behind,
-        })
+        self.check_right(service.as_str()).await?;
+        let answer = self.list_once(service).await?;
+        self.listing(service, &answer, decoder)
     }
+}
+
+/// Whether `answer`, a list of nobody, certainly left nobody out.
+///
+/// # Errors
+///
+/// [`ErrorKind::PermissionDenied`] when it certainly did.
+fn is_all(answer: &Answer) -> Result<bool> {
+    if answer.header(FILTERED) == Some("true") {
+        return Err(answer.denied("what there is may not be seen"));
+    }
+    Ok(answer.header(DEFAULT_POLICY) == Some("allow"))
 }
 
 /// Consul's number of the state that `answer` shows, never 0, which would not wait for a change.

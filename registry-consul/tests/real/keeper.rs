@@ -119,15 +119,6 @@ impl Onlooker {
         self.seen.borrow().clone()
     }
 
-    /// Waits until more than `count` snapshots were seen.
-    pub(crate) async fn sees_more_than(&mut self, count: usize) {
-        let seen = self.seen.wait_for(|seen| seen.len() > count);
-        time::timeout(LIMIT, seen)
-            .await
-            .expect("seen in time")
-            .expect("the onlooker lives");
-    }
-
     /// Waits until the last that was seen has exactly these ids; answers how long that took.
     pub(crate) async fn sees(&mut self, ids: &[&str]) -> Duration {
         let begun = Instant::now();
