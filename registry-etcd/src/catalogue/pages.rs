@@ -15,6 +15,8 @@ use crate::{
     keys,
 };
 
+/// How long connecting may take, of which nothing goes off the times below.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(8);
 /// How long the servers' agreement on what stands in etcd is waited for; then what one of them knows has to do. Without
 /// quorum they say nothing for 7 s.
 const AGREED_WITHIN: Duration = Duration::from_secs(2);
@@ -146,6 +148,10 @@ impl<'a> Pages<'a> {
             options = options.with_keys_only();
         }
         if self.at.is_none() && !self.is_alone {
+            let connected = self.connection.session(self.what);
+            time::timeout(CONNECTED_WITHIN, connected)
+                .await
+                .unwrap_or_else(|_| Err(self.late(CONNECTED_WITHIN)))?;
             match self.send(from, options.clone(), AGREED_WITHIN).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     debug!(what = self.what, %error, "the servers do not agree in time; takes what one knows");
@@ -173,7 +179,7 @@ impl<'a> Pages<'a> {
             async move { client.get(from, Some(options)).await.map(Answer::Read) }
         };
         let answer = self.connection.call_otherwise(self.what, call, otherwise);
-        let late = |_| Err(self.error(ErrorKind::Unavailable, &format!("no answer within {within:?}")));
+        let late = |_| Err(self.late(within));
         time::timeout(within, answer).await.unwrap_or_else(late)
     }
 
@@ -187,6 +193,10 @@ impl<'a> Pages<'a> {
             term: header.raft_term(),
         });
         Ok(())
+    }
+
+    fn late(&self, within: Duration) -> Error {
+        self.error(ErrorKind::Unavailable, &format!("no answer within {within:?}"))
     }
 
     fn error(&self, kind: ErrorKind, cause: &str) -> Error {

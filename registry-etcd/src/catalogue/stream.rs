@@ -30,6 +30,15 @@ pub(crate) struct EtcdStream {
     responses: WatchResponseStream,
 }
 
+/// Why a message is none.
+#[derive(Debug)]
+enum Refusal {
+    /// The server ended the watch.
+    Ended(Status),
+    /// Its protocol does not allow it.
+    Nonsense(&'static str),
+}
+
 impl EtcdStream {
     /// Asks for what changes of `nodes` from revision `from` on.
     ///
@@ -65,42 +74,20 @@ impl EtcdStream {
         self.connection.failed(&self.session, &self.what, error)
     }
 
-    fn nonsense(&self, cause: &str) -> Error {
-        Error::new(ErrorKind::Protocol, format!("{} in etcd", self.what)).with_source(cause.to_owned())
-    }
-
-    fn read(&self, response: PbWatchResponse) -> Result<Message> {
-        let Some(header) = &response.header else {
-            return Err(self.nonsense("a message has no header"));
-        };
-        let at = Position {
-            revision: header.revision,
-            term: header.raft_term,
-        };
-        let content = if response.compact_revision > 0 {
-            Content::Compacted
-        } else if response.canceled {
-            return Err(self.failed(EtcdError::GRpcStatus(reason(response.cancel_reason))));
-        } else if response.created {
-            Content::Created
-        } else if response.events.is_empty() && !response.fragment {
-            Content::Progress
-        } else {
-            let events = response.events.into_iter().map(event).collect::<Option<_>>();
-            Content::Events {
-                events: events
-                    .ok_or_else(|| self.nonsense("a change is of no key, or of no kind that is known"))?,
-                has_more: response.fragment,
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Ended(status) => self.failed(EtcdError::GRpcStatus(status)),
+            Refusal::Nonsense(cause) => {
+                Error::new(ErrorKind::Protocol, format!("{} in etcd", self.what)).with_source(cause)
             }
-        };
-        Ok(Message { at, content })
+        }
     }
 }
 
 impl Stream for EtcdStream {
     async fn message(&mut self) -> Result<Message> {
         match self.responses.message().await {
-            Ok(Some(response)) => self.read(response.0),
+            Ok(Some(response)) => read(response.0).map_err(|refusal| self.refused(refusal)),
             Ok(None) => Err(self.failed(EtcdError::WatchError("the server ended it".to_owned()))),
             Err(error) => Err(self.failed(error)),
         }
@@ -114,6 +101,34 @@ impl Stream for EtcdStream {
     fn given_up(&self, reason: &str) -> Error {
         self.failed(EtcdError::WatchError(reason.to_owned()))
     }
+}
+
+fn read(response: PbWatchResponse) -> Result<Message, Refusal> {
+    let Some(header) = &response.header else {
+        return Err(Refusal::Nonsense("a message has no header"));
+    };
+    let at = Position {
+        revision: header.revision,
+        term: header.raft_term,
+    };
+    let content = if response.compact_revision > 0 {
+        Content::Compacted
+    } else if response.canceled {
+        return Err(Refusal::Ended(reason(response.cancel_reason)));
+    } else if response.created {
+        Content::Created
+    } else if response.events.is_empty() && !response.fragment {
+        Content::Progress
+    } else {
+        let events = response.events.into_iter().map(event).collect::<Option<_>>();
+        Content::Events {
+            events: events.ok_or(Refusal::Nonsense(
+                "a change is of no key, or of no kind that is known",
+            ))?,
+            has_more: response.fragment,
+        }
+    };
+    Ok(Message { at, content })
 }
 
 /// Why a server ends a watch; it says so in words.
@@ -136,4 +151,121 @@ fn event(event: PbEvent) -> Option<Event> {
         revision: kv.mod_revision,
         record,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_client::proto::{PbKeyValue, PbResponseHeader};
+    use tonic::Code;
+
+    use super::*;
+
+    fn response() -> PbWatchResponse {
+        PbWatchResponse {
+            header: Some(PbResponseHeader {
+                revision: 7,
+                raft_term: 2,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn change(kind: i32) -> PbEvent {
+        let kv = PbKeyValue {
+            key: b"a".into(),
+            mod_revision: 5,
+            value: b"1".into(),
+            ..Default::default()
+        };
+        PbEvent {
+            r#type: kind,
+            kv: Some(kv),
+            prev_kv: None,
+        }
+    }
+
+    #[test]
+    fn changes_are_read_with_their_revision_and_whether_more_comes() {
+        let message = read(PbWatchResponse {
+            events: vec![change(PUT), change(DELETE)],
+            fragment: true,
+            ..response()
+        });
+        let Message { at, content } = message.unwrap();
+        assert_eq!((at.revision, at.term), (7, 2));
+        let Content::Events {
+            events,
+            has_more: true,
+        } = content
+        else {
+            panic!("{content:?}");
+        };
+        let records: Vec<_> = events
+            .iter()
+            .map(|event| (event.revision, event.record.as_deref()))
+            .collect();
+        assert_eq!(records, [(5, Some(&b"1"[..])), (5, None)]);
+    }
+
+    #[test]
+    fn what_the_protocol_does_not_allow_is_refused_and_makes_nothing_panic() {
+        let of_no_key = PbEvent {
+            kv: None,
+            ..change(PUT)
+        };
+        let headless = PbWatchResponse::default();
+        let changed = |event| PbWatchResponse {
+            events: vec![change(PUT), event],
+            ..response()
+        };
+        for bad in [
+            headless,
+            changed(of_no_key),
+            changed(change(2)),
+            changed(change(-1)),
+        ] {
+            assert!(matches!(read(bad), Err(Refusal::Nonsense(_))));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_watch_means_what_its_reason_says() {
+        for (reason, created, expected) in [
+            (
+                "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+                true,
+                Code::PermissionDenied,
+            ),
+            ("etcdserver: no leader", false, Code::Unavailable),
+            ("", false, Code::Unavailable),
+        ] {
+            let ended = read(PbWatchResponse {
+                canceled: true,
+                created,
+                cancel_reason: reason.to_owned(),
+                ..response()
+            });
+            let Err(Refusal::Ended(status)) = ended else {
+                panic!("{ended:?}");
+            };
+            assert_eq!((status.code(), status.message()), (expected, reason));
+        }
+        let forgotten = read(PbWatchResponse {
+            canceled: true,
+            compact_revision: 9,
+            ..response()
+        });
+        assert!(matches!(forgotten.unwrap().content, Content::Compacted));
+    }
+
+    #[test]
+    fn what_says_nothing_is_a_sign_of_life() {
+        let created = PbWatchResponse {
+            created: true,
+            ..response()
+        };
+        assert!(matches!(read(created).unwrap().content, Content::Created));
+        assert!(matches!(read(response()).unwrap().content, Content::Progress));
+    }
 }
