@@ -129,3 +129,6 @@ fn forgotten(what: &str) -> Error {
     let cause = format!("{ATTEMPTS_MAX} times it was forgotten half-way");
     Error::new(ErrorKind::Unavailable, format!("{what} in etcd")).with_source(cause)
 }
+
+#[cfg(test)]
+mod tests;
