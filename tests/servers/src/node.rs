@@ -11,7 +11,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, waitid},
+    },
     unistd::Pid,
 };
 use reqwest::{Client, Method, StatusCode};
@@ -127,7 +130,10 @@ impl Node {
     ///
     /// If it does not run.
     pub fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        let id = self.signal(Signal::SIGSTOP);
+        // Its threads go on for a moment, in which it could still answer.
+        let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(id), stopped).expect("the node is ours");
         self.is_paused.store(true, Ordering::Relaxed);
     }
 
@@ -253,11 +259,12 @@ impl Node {
         self.log().contains(PORT_TAKEN)
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let process = self.process();
         let id = process.as_ref().expect("the node runs").0.id();
         let id = Pid::from_raw(i32::try_from(id).expect("a process's id fits"));
         kill(id, signal).expect("the node runs");
+        id
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
