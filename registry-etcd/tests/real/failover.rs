@@ -5,12 +5,15 @@ use std::time::Duration;
 use micro_registry::{ErrorKind, Registry};
 use micro_registry_etcd::Etcd;
 use micro_test_servers::{Etcd as Server, Node};
-use tokio::time::Instant;
+use reqwest::Method;
+use tokio::time::{self, Instant};
 
 use crate::announcing::{TTL, leases, node, registry, server, stored};
 
 /// No test waits longer for what must come.
 const LIMIT: Duration = Duration::from_secs(120);
+/// What a slow registry may take for an answer.
+const SLOW: Duration = Duration::from_secs(5);
 
 async fn three() -> Server {
     Server::builder().members(3).start().await.expect("three servers")
@@ -125,6 +128,54 @@ async fn no_lease_is_given_up_while_the_servers_are_without_quorum() {
     renews(&registry).await;
     assert!(stored(&server).await.is_some());
     assert_eq!(leases(&server).await, before);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_5_s_for_each_answer_costs_no_lease() {
+    let server = server().await;
+    let registry = registry(&server);
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    let before = leases(&server).await;
+    for _ in 0..2 {
+        server.nodes()[0].pause();
+        let node = node("boot-1");
+        let mut renewal = registry.register(&node, TTL);
+        let early = time::timeout(SLOW, &mut renewal).await;
+        assert!(early.is_err(), "it sleeps: {early:?}");
+        server.nodes()[0].resume();
+        renewal.await.unwrap();
+    }
+    assert_eq!(leases(&server).await, before);
+}
+
+#[tokio::test]
+async fn what_a_handle_opened_ends_with_it() {
+    let server = server().await;
+    let registry = registry(&server);
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    watcher.next().await.unwrap().unwrap();
+    assert!(streams(&server).await > 0);
+    drop((registry, watcher));
+    let started = Instant::now();
+    while streams(&server).await > 0 {
+        assert!(started.elapsed() < LIMIT);
+    }
+}
+
+/// How many streams etcd has begun and not ended.
+async fn streams(server: &Server) -> u64 {
+    let metrics = server.nodes()[0].request(Method::GET, "/metrics", &[], "").await;
+    let (_, text) = metrics.expect("etcd counts");
+    let count = |metric: &str| -> u64 {
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(metric) && line.contains(r#"grpc_type="bidi_stream""#));
+        let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+        counts.sum()
+    };
+    count("grpc_server_started_total{") - count("grpc_server_handled_total{")
 }
 
 #[tokio::test]
