@@ -162,7 +162,8 @@ impl ClientBuilder {
     }
 
     /// Calls no node at these addresses, written as for [`allow`](Self::allow). Default, and besides these: `link-local`,
-    /// `multicast`, `unspecified` and `metadata`, where clouds hand out credentials; and where the registry itself is.
+    /// `multicast`, `unspecified` and `metadata`, where clouds hand out credentials; and where the registry itself is, if the
+    /// configuration says so.
     ///
     /// `loopback` is for services that run on hosts apart: a node that announces a loopback address is none of theirs.
     pub fn deny<T: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = T>) -> Self {

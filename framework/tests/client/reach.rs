@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use micro::{
-    CallOptions, Client, ErrorKind,
+    CallOptions, Client, ErrorKind, RegistrySettings, Service,
     registry::{Memory, Registry},
 };
 use tonic::Code;
@@ -62,4 +62,31 @@ fn what_is_no_range_of_addresses_is_refused_when_the_client_is_built() {
         error.to_string().contains("or one of loopback, private"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_registry_that_the_configuration_names_is_never_called_as_a_node() {
+    let fake = FakeNode::start("greeter-1", Behaviour::Answer).await;
+    let nodes = registry_of([&fake]).await;
+    let address = fake.node.address().to_string();
+
+    let held = Arc::clone(&nodes);
+    let settings = RegistrySettings::default().backend("consul", move |_| Ok(Arc::clone(&held) as _));
+    let settings = settings
+        .with_kind("consul", "the test")
+        .with_addresses(&format!("http://{address}"));
+    let service = Service::builder("caller")
+        .backend("consul", move |_| Ok(Arc::clone(&nodes) as _))
+        .environment([("MICRO_REGISTRY", "consul"), ("MICRO_REGISTRY_ADDRESS", &address)])
+        .build()
+        .unwrap();
+    for client in [Client::from_settings(&settings).unwrap(), service.client()] {
+        let options = CallOptions::new().timeout(Duration::from_millis(200));
+        let status = hello(&client.channel("greeter").options(options))
+            .await
+            .unwrap_err();
+        let reason = format!("not called: the registry itself is at {address}");
+        assert!(status.message().contains(&reason), "{status}");
+    }
+    assert_eq!(fake.connections(), 0);
 }
