@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use micro_registry::{ErrorKind, Registry};
-use micro_test_servers::{Etcd, EtcdBuilder};
+use micro_test_servers::{Etcd, EtcdBuilder, Shim};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{
-    shim::Shim,
-    support::{change, comes_to_yield, ends, ids, key, next, put_all, record, registry, yields},
-};
+use crate::support::{change, comes_to_yield, ends, ids, key, next, put_all, record, registry, yields};
 
 async fn start(builder: EtcdBuilder) -> Etcd {
     builder.start().await.expect("etcd starts")
@@ -41,8 +38,8 @@ async fn the_changes_of_one_transaction_arrive_together() {
 #[tokio::test]
 async fn what_is_forgotten_while_nobody_watches_is_not_missed() {
     let etcd = start(Etcd::builder()).await;
-    let shim = Shim::start(etcd.address()).await;
-    let registry = registry(shim.address());
+    let shim = Shim::start(etcd.address()).await.unwrap();
+    let registry = registry(&shim.address());
     for id in ["a", "b"] {
         put(&etcd, id, &record(80, 0)).await;
     }
@@ -66,17 +63,17 @@ async fn what_is_forgotten_while_nobody_watches_is_not_missed() {
 #[tokio::test]
 async fn what_was_held_back_on_the_way_is_seen() {
     let etcd = start(Etcd::builder()).await;
-    let shim = Shim::start(etcd.address()).await;
-    let registry = registry(shim.address());
+    let shim = Shim::start(etcd.address()).await.unwrap();
+    let registry = registry(&shim.address());
     let mut watcher = registry.watch("greeter").await.unwrap();
     put(&etcd, "first", &record(80, 0)).await;
     yields(&mut watcher, &["first"]).await;
-    shim.block();
+    shim.stall();
     let record = record(80, 40_000);
     for number in 0..100 {
         put(&etcd, &format!("node-{number:03}"), &record).await;
     }
-    shim.open();
+    shim.heal();
     while next(&mut watcher).await.expect("the watch goes on").len() < 101 {}
     put(&etcd, "last", &record).await;
     assert_eq!(next(&mut watcher).await.unwrap().len(), 102);
@@ -182,12 +179,12 @@ async fn a_server_that_lost_everything_is_followed_from_where_it_begins_anew() {
 #[tokio::test]
 async fn a_way_that_falls_silent_is_found_out() {
     let etcd = start(Etcd::builder()).await;
-    let shim = Shim::start(etcd.address()).await;
-    let registry = registry(shim.address());
+    let shim = Shim::start(etcd.address()).await.unwrap();
+    let registry = registry(&shim.address());
     let mut watcher = registry.watch("greeter").await.unwrap();
     put(&etcd, "a", &record(80, 0)).await;
     yields(&mut watcher, &["a"]).await;
-    shim.block();
+    shim.stall();
     let begun = Instant::now();
     assert_eq!(ends(&mut watcher).await.kind(), ErrorKind::Unavailable);
     assert!(
@@ -195,6 +192,32 @@ async fn a_way_that_falls_silent_is_found_out() {
         "{:?}",
         begun.elapsed()
     );
+    etcd.delete(&key("a")).await.unwrap();
+    comes_to_yield(&registry, &[]).await;
+}
+
+#[tokio::test]
+async fn what_is_broken_on_the_way_is_an_error_and_not_the_end() {
+    let etcd = start(Etcd::builder()).await;
+    let shim = Shim::start(etcd.address()).await.unwrap();
+    let registry = registry(&shim.address());
+    for id in ["a", "b"] {
+        put(&etcd, id, &record(80, 0)).await;
+    }
+    let watcher = comes_to_yield(&registry, &["a", "b"]).await;
+    shim.corrupt();
+    // One byte of each chunk is another one: what comes of that is a record that is skipped, or an error.
+    for _ in 0..20 {
+        let listed = registry.get_service("greeter").await;
+        assert!(listed.is_err() || listed.is_ok_and(|snapshot| snapshot.len() <= 2));
+        put(&etcd, "b", &record(81, 0)).await;
+    }
+    drop(watcher);
+    shim.heal();
+    shim.cut();
+    let mut watcher = comes_to_yield(&registry, &["a", "b"]).await;
+    etcd.delete(&key("a")).await.unwrap();
+    yields(&mut watcher, &["b"]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ mod clusters;
 mod conformance;
 mod failover;
 mod following;
-mod shim;
 mod support;
 mod tls;
 mod users;
