@@ -7,7 +7,7 @@ use serde_json::{Value, json, value::to_raw_value};
 
 use super::{
     Entry, Extras, registration,
-    tag::{FACTS_LENGTH_MAX, read},
+    tag::{FACTS_LENGTH_MAX, Reader},
 };
 
 const DOCUMENTATION: &str = include_str!("../../../docs/registries.md");
@@ -45,7 +45,7 @@ fn the_documented_registration_is_what_is_sent_and_its_tags_say_what_stands_belo
             .iter()
             .map(|tag| tag.as_str().unwrap());
         let facts = tags.map(|tag| {
-            let fact = read(tag, &mut FACTS_LENGTH_MAX.clone()).unwrap().unwrap();
+            let fact = Reader::new(FACTS_LENGTH_MAX).read(tag).unwrap().unwrap();
             format!("{} {}", &tag[..2], String::from_utf8(fact.payload).unwrap())
         });
         facts.collect::<Vec<_>>()
