@@ -47,6 +47,15 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
+    /// What `names` are set to for a client: who may have signed, its own certificate, and the key.
+    pub(crate) fn of_client(
+        &self,
+        names: [&'static str; 3],
+    ) -> impl Iterator<Item = (&'static str, String)> + use<'_> {
+        let files = ["ca.pem", "client.pem", "client.key"].map(|file| self.text(file));
+        names.into_iter().zip(files)
+    }
+
     pub(crate) fn text(&self, name: &str) -> String {
         self.file(name).display().to_string()
     }

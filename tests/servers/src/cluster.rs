@@ -43,6 +43,19 @@ impl Cluster {
         }
     }
 
+    /// Where all nodes listen, separated by commas.
+    pub(crate) fn addresses(&self, over_tls: bool) -> String {
+        let address = |node: &Node| {
+            if over_tls {
+                node.tls_address()
+            } else {
+                node.address()
+            }
+        };
+        let addresses: Vec<_> = self.nodes.iter().map(address).collect();
+        addresses.join(",")
+    }
+
     pub(crate) fn kill(&self) {
         self.nodes.iter().for_each(Node::kill);
     }

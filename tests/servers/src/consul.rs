@@ -57,6 +57,24 @@ impl Consul {
         self.certificates.as_ref()
     }
 
+    /// What tells services, clients and the command of it, and who they are: variables, with their values.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("MICRO_REGISTRY", "consul".to_owned()),
+            (
+                "MICRO_REGISTRY_ADDRESS",
+                self.cluster.addresses(self.certificates.is_some()),
+            ),
+        ];
+        variables.extend(self.token().map(|token| ("CONSUL_HTTP_TOKEN", token.to_owned())));
+        if let Some(certificates) = &self.certificates {
+            let names = ["CONSUL_CACERT", "CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"];
+            variables.extend(certificates.of_client(names));
+        }
+        variables
+    }
+
     /// Which server leads, as those that run say; `None` while there is no leader.
     pub async fn leader(&self) -> Option<usize> {
         for index in self.cluster.awake() {

@@ -57,6 +57,26 @@ impl Etcd {
         self.certificates.as_ref()
     }
 
+    /// What tells services, clients and the command of it, and who they are: variables, with their values.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("MICRO_REGISTRY", "etcd".to_owned()),
+            (
+                "MICRO_REGISTRY_ADDRESS",
+                self.cluster.addresses(self.certificates.is_some()),
+            ),
+        ];
+        if let Some((user, password)) = self.root() {
+            variables.push(("ETCD_USERNAME", user.to_owned()));
+            variables.push(("ETCD_PASSWORD", password.to_owned()));
+        }
+        if let Some(certificates) = &self.certificates {
+            variables.extend(certificates.of_client(["ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY"]));
+        }
+        variables
+    }
+
     /// Which member leads, as those that run say; `None` while there is no leader.
     pub async fn leader(&self) -> Option<usize> {
         let (mut ids, mut leader) = (vec![None; self.nodes().len()], None);

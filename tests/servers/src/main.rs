@@ -98,42 +98,11 @@ impl Running {
         }
     }
 
-    /// What to tell a service, a client or the command so that it finds this: variables and their values.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let has_tls = self.certificates().is_some();
-        let address = |node: &Node| {
-            if has_tls {
-                node.tls_address()
-            } else {
-                node.address()
-            }
-        };
-        let addresses: Vec<_> = self.nodes().iter().map(address).collect();
-        let (kind, rights, files) = match self {
-            Self::Consul(consul) => (
-                "consul",
-                consul.token().map(|token| vec![("CONSUL_HTTP_TOKEN", token)]),
-                ["CONSUL_CACERT", "CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"],
-            ),
-            Self::Etcd(etcd) => (
-                "etcd",
-                etcd.root()
-                    .map(|(user, password)| vec![("ETCD_USERNAME", user), ("ETCD_PASSWORD", password)]),
-                ["ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY"],
-            ),
-        };
-        let mut variables = vec![
-            ("MICRO_REGISTRY", kind.to_owned()),
-            ("MICRO_REGISTRY_ADDRESS", addresses.join(",")),
-        ];
-        let rights = rights.into_iter().flatten();
-        variables.extend(rights.map(|(name, value)| (name, value.to_owned())));
-        if let Some(certificates) = self.certificates() {
-            let names = ["ca.pem", "client.pem", "client.key"];
-            let paths = names.map(|name| certificates.file(name).display().to_string());
-            variables.extend(files.into_iter().zip(paths));
+        match self {
+            Self::Consul(consul) => consul.variables(),
+            Self::Etcd(etcd) => etcd.variables(),
         }
-        variables
     }
 
     fn tell(&self) {

@@ -95,7 +95,7 @@ fn a_build_without_a_registry_says_which_feature_to_switch_on() {
         .unwrap();
     assert!(built.success());
     let micro = target.join("debug").join(binary("micro").file_name().unwrap());
-    for registry in ["mdns", "consul"] {
+    for registry in ["mdns", "consul", "etcd"] {
         let output = std::process::Command::new(&micro)
             .arg("services")
             .env("MICRO_REGISTRY", registry)

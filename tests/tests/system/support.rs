@@ -50,6 +50,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
                 "greeter",
                 "-p",
                 "welcome",
+                // One binary of each for all registries.
+                "--features=micro-cli/etcd,greeter/consul,greeter/etcd,welcome/consul,welcome/etcd",
             ])
             .current_dir(root())
             .stderr(Stdio::inherit())
@@ -103,26 +105,12 @@ impl Network {
 
     /// A command that finds its registry here, and has none of this process's own settings.
     pub(crate) fn command(&self, binary_name: &str) -> Command {
-        let mut command = Command::new(binary(binary_name));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MICRO_")) {
-            command.env_remove(name);
-        }
-        command
-            .env("MICRO_REGISTRY_ADDRESS", &self.address)
-            .env("NO_COLOR", "1")
-            .env("RUST_LOG", "info");
-        command.current_dir(root()).stdin(Stdio::null());
-        command
+        told(binary_name, &[("MICRO_REGISTRY_ADDRESS", self.address.clone())])
     }
 
     /// Runs `micro` with these arguments to its end.
     pub(crate) fn micro(&self, arguments: &[&str]) -> Output {
-        let output = self.command("micro").args(arguments).output().unwrap();
-        Output {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        run(self.command("micro").args(arguments))
     }
 
     /// Starts `micro run examples/greeter` and waits until it says that all nodes are ready.
@@ -141,6 +129,29 @@ impl Network {
     /// Starts one greeter, and waits until a client finds it.
     pub(crate) fn greeter(&self, id: &str) -> Process {
         Process::start(self.command("greeter").env("MICRO_SERVER_ID", id))
+    }
+}
+
+/// A program under test with these variables, and none of this process's own settings.
+pub(crate) fn told(binary_name: &str, variables: &[(&str, String)]) -> Command {
+    let mut command = Command::new(binary(binary_name));
+    let ours = ["MICRO_", "CONSUL_", "ETCD_", "ETCDCTL_"];
+    for (name, _) in std::env::vars().filter(|(name, _)| ours.iter().any(|start| name.starts_with(start))) {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command.env("NO_COLOR", "1").env("RUST_LOG", "info");
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    Output {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
