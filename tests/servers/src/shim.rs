@@ -78,7 +78,16 @@ impl Shim {
     ///
     /// When there is no port to listen on.
     pub async fn start(target: impl Into<String>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)), target).await
+    }
+
+    /// Like [`start`](Self::start), on this address of this machine; port 0 is any free one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listened on.
+    pub async fn listen(address: SocketAddr, target: impl Into<String>) -> Result<Self> {
+        let listener = TcpListener::bind(address)
             .await
             .map_err(Error::during("listen for a shim"))?;
         let address = listener

@@ -43,15 +43,20 @@ struct Handler {
 impl Handler {
     async fn run(&self, kind: char, call: &Call) -> Result<Response<Answer>, Status> {
         if self.state.fails.load(Ordering::Relaxed) {
+            self.write_down('f', call)?;
             return Err(Status::unavailable("told to fail"));
         }
-        let line = format!("{kind} {}\n", call.id);
-        (&*self.executions)
-            .write_all(line.as_bytes())
-            .map_err(|error| Status::internal(format!("write down the call: {error}")))?;
+        self.write_down(kind, call)?;
         assert!(!call.panic, "the call says that the handler panics");
         self.work(call).await;
         Ok(Response::new(self.answer()))
+    }
+
+    fn write_down(&self, kind: char, call: &Call) -> Result<(), Status> {
+        let line = format!("{kind} {}\n", call.id);
+        (&*self.executions)
+            .write_all(line.as_bytes())
+            .map_err(|error| Status::internal(format!("write down the call: {error}")))
     }
 
     async fn work(&self, call: &Call) {

@@ -1,6 +1,10 @@
 //! What the nodes ran, read from the files they wrote: it outlives them.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 /// How often each call was run.
 #[derive(Debug, Default)]
@@ -9,6 +13,8 @@ pub struct Executions {
     runs: HashMap<(char, u64), usize>,
     /// By node.
     nodes: HashMap<String, Vec<u64>>,
+    /// What was refused, by node.
+    refused: HashMap<String, HashSet<u64>>,
 }
 
 impl Executions {
@@ -25,6 +31,10 @@ impl Executions {
             for line in text.lines() {
                 let (kind, id) = line.split_once(' ').expect("a kind and an id");
                 let (kind, id) = (kind.chars().next().expect("a kind"), id.parse().expect("an id"));
+                if kind == 'f' {
+                    executions.refused.entry(node.clone()).or_default().insert(id);
+                    continue;
+                }
                 *executions.runs.entry((kind, id)).or_default() += 1;
                 executions.nodes.entry(node.clone()).or_default().push(id);
             }
@@ -48,6 +58,12 @@ impl Executions {
         self.runs.len()
     }
 
+    /// The calls that `node` answered UNAVAILABLE, as it was told to.
+    #[must_use]
+    pub fn refused_by(&self, node: &str) -> HashSet<u64> {
+        self.refused.get(node).cloned().unwrap_or_default()
+    }
+
     /// The calls that `node` ran.
     #[must_use]
     pub fn of(&self, node: &str) -> &[u64] {
@@ -63,11 +79,12 @@ mod tests {
     fn only_what_must_run_once_can_be_a_duplicate() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("a.executions"), "r 1\nw 2\nw 3\n").expect("written");
-        fs::write(folder.path().join("b.executions"), "r 1\nw 2\n").expect("written");
+        fs::write(folder.path().join("b.executions"), "r 1\nw 2\nf 4\n").expect("written");
         fs::write(folder.path().join("micro.toml"), "w w").expect("written");
         let executions = Executions::read(folder.path());
         assert_eq!(executions.duplicates(), 1);
         assert_eq!(executions.calls(), 3);
         assert_eq!(executions.of("b"), [1, 2]);
+        assert_eq!(executions.refused_by("b"), HashSet::from([4]));
     }
 }

@@ -54,6 +54,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it took `delay` or longer, or failed.
+    #[must_use]
+    pub fn is_late(&self, delay: Duration) -> bool {
+        self.code != Code::Ok || self.took() >= delay
+    }
+
     /// How long the caller waited.
     #[must_use]
     pub fn took(&self) -> Duration {

@@ -86,7 +86,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The processor time that its threads of this name have used.
+    /// The processor time that its threads have used whose names begin like this.
     ///
     /// # Panics
     ///
@@ -98,7 +98,7 @@ impl Process {
             .map(|thread| thread.expect("the process lives").path())
             .filter(|thread| {
                 let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
-                name.trim_end() == thread_name
+                name.starts_with(thread_name)
             })
             .map(|thread| used(&std::fs::read_to_string(thread.join("stat")).expect("the thread lives")))
             .sum()

@@ -1,7 +1,7 @@
 //! What the records of a load say: failures, times, and who was called when.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -65,13 +65,31 @@ impl Records {
         last.map_or(Duration::ZERO, |last| last - since)
     }
 
-    /// The part of the calls begun from `from` to `to` that `node` answered or failed.
+    /// The part of the calls begun from `from` to `to` that took `delay` or longer, or failed: where late calls are sent
+    /// to a second node after `delay`, those that went to a node first which did not answer.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "no load makes 2^52 calls")]
-    pub fn share(&self, node: &str, from: Instant, to: Instant) -> f64 {
-        let begun: Vec<_> = self.between(from, to).collect();
-        let there = begun.iter().filter(|record| record.node.as_deref() == Some(node));
-        there.count() as f64 / begun.len().max(1) as f64
+    pub fn late(&self, delay: Duration, from: Instant, to: Instant) -> f64 {
+        let late = self.between(from, to).filter(|record| record.is_late(delay));
+        late.count() as f64 / self.between(from, to).count().max(1) as f64
+    }
+
+    /// How long after `since` the last call was begun that took `delay` or longer, or failed.
+    #[must_use]
+    pub fn last_late(&self, delay: Duration, since: Instant) -> Duration {
+        let late = self
+            .0
+            .iter()
+            .filter(|record| record.started > since && record.is_late(delay));
+        late.last().map_or(Duration::ZERO, |last| last.started - since)
+    }
+
+    /// The part of the calls begun from `from` to `to` that are among `ids`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "no load makes 2^52 calls")]
+    pub fn part_of(&self, ids: &HashSet<u64>, from: Instant, to: Instant) -> f64 {
+        let there = self.between(from, to).filter(|record| ids.contains(&record.id));
+        there.count() as f64 / self.between(from, to).count().max(1) as f64
     }
 
     /// The longest time between `from` and `to` in which `node` answered nothing.
@@ -157,7 +175,11 @@ mod tests {
         assert_eq!(records.failed().count(), 1);
         assert_eq!(records.avoided_after("a", at(150)), Duration::from_millis(150));
         assert_eq!(records.avoided_after("a", at(350)), Duration::ZERO);
-        assert!((records.share("a", at(0), at(1000)) - 0.5).abs() < f64::EPSILON);
+        let late = records.late(Duration::from_millis(300), at(0), at(1000));
+        assert!((late - 0.75).abs() < f64::EPSILON, "{late}");
+        let (ids, last) = (HashSet::from([0, 9]), Duration::from_millis(250));
+        assert!((records.part_of(&ids, at(0), at(1000)) - 0.25).abs() < f64::EPSILON);
+        assert_eq!(records.last_late(last, at(150)), last);
         assert_eq!(records.silence("a", at(0), at(1000)), Duration::from_millis(700));
         assert_eq!(records.silence("b", at(0), at(500)), Duration::from_millis(400));
         assert_eq!(

@@ -10,8 +10,9 @@ use std::{
 use clap::ValueEnum;
 use micro::registry::Registry;
 use micro_registry_consul::Consul as ConsulRegistry;
+use micro_registry_etcd::Etcd as EtcdRegistry;
 use micro_registry_mdns::Mdns;
-use micro_test_servers::{Consul, Node};
+use micro_test_servers::{Consul, Etcd, Node};
 use reqwest::Method;
 use tempfile::TempDir;
 
@@ -22,6 +23,8 @@ pub enum Backend {
     Mdns,
     /// Consul.
     Consul,
+    /// etcd.
+    Etcd,
 }
 
 /// How many servers a registry has, and what they are like.
@@ -51,6 +54,7 @@ pub struct World {
 enum Servers {
     Multicast,
     Consul(Consul),
+    Etcd(Etcd),
 }
 
 impl Backend {
@@ -60,6 +64,7 @@ impl Backend {
         match self {
             Self::Mdns => "mdns",
             Self::Consul => "consul",
+            Self::Etcd => "etcd",
         }
     }
 }
@@ -83,6 +88,16 @@ impl World {
                 let consul = builder.start().await.expect("Consul starts");
                 let local = consul.nodes().last().expect("an agent").address();
                 (Servers::Consul(consul), vec![local])
+            }
+            Backend::Etcd => {
+                let builder = match size {
+                    Size::One | Size::OneThatRemembers => Etcd::builder(),
+                    Size::Three => Etcd::builder().members(3),
+                    Size::OneWithRights => Etcd::builder().users(),
+                };
+                let etcd = builder.start().await.expect("etcd starts");
+                let members = etcd.nodes().iter().map(Node::address).collect();
+                (Servers::Etcd(etcd), members)
             }
         };
         Self {
@@ -118,6 +133,7 @@ impl World {
         let kind = match self.servers {
             Servers::Multicast => "mdns",
             Servers::Consul(_) => "consul",
+            Servers::Etcd(_) => "etcd",
         };
         let mut variables = vec![
             ("MICRO_REGISTRY", kind.to_owned()),
@@ -156,6 +172,14 @@ impl World {
                 }
                 Arc::new(builder.build().expect("right settings"))
             }
+            Servers::Etcd(etcd) => {
+                let members: Vec<_> = etcd.nodes().iter().map(Node::address).collect();
+                let mut builder = EtcdRegistry::builder().address(members.join(","));
+                if let Some((name, password)) = etcd.root() {
+                    builder = builder.user(name, password);
+                }
+                Arc::new(builder.build().expect("right settings"))
+            }
         }
     }
 
@@ -185,6 +209,10 @@ impl World {
                 }
                 Arc::new(builder.build().expect("right settings"))
             }
+            Servers::Etcd(_) => {
+                let builder = EtcdRegistry::builder().address(addresses.join(","));
+                Arc::new(builder.build().expect("right settings"))
+            }
         }
     }
 
@@ -194,6 +222,7 @@ impl World {
         match &self.servers {
             Servers::Multicast => &[],
             Servers::Consul(consul) => consul.nodes(),
+            Servers::Etcd(etcd) => etcd.nodes(),
         }
     }
 
@@ -206,7 +235,20 @@ impl World {
     pub fn consul(&self) -> &Consul {
         match &self.servers {
             Servers::Consul(consul) => consul,
-            Servers::Multicast => panic!("this scenario is for Consul"),
+            Servers::Multicast | Servers::Etcd(_) => panic!("this scenario is for Consul"),
+        }
+    }
+
+    /// etcd, to be asked past the framework.
+    ///
+    /// # Panics
+    ///
+    /// When it is another registry.
+    #[must_use]
+    pub fn etcd(&self) -> &Etcd {
+        match &self.servers {
+            Servers::Etcd(etcd) => etcd,
+            Servers::Multicast | Servers::Consul(_) => panic!("this scenario is for etcd"),
         }
     }
 
@@ -224,6 +266,7 @@ impl World {
         match &self.servers {
             Servers::Multicast => {}
             Servers::Consul(consul) => consul.start_again().await.expect("Consul starts again"),
+            Servers::Etcd(etcd) => etcd.start_again().await.expect("etcd starts again"),
         }
     }
 
@@ -236,6 +279,7 @@ impl World {
         match &self.servers {
             Servers::Multicast => {}
             Servers::Consul(consul) => consul.start_wiped().await.expect("Consul starts again"),
+            Servers::Etcd(etcd) => etcd.start_wiped().await.expect("etcd starts again"),
         }
     }
 
@@ -253,6 +297,7 @@ impl World {
                     let (status, answer) = answer.expect("Consul answers");
                     assert!(status.is_success(), "{status}: {answer}");
                 }
+                Servers::Etcd(etcd) => etcd.put("count", b"").await.expect("etcd takes it"),
             }
         }
     }
@@ -295,6 +340,7 @@ impl World {
         let leader = match &self.servers {
             Servers::Multicast => None,
             Servers::Consul(consul) => consul.leader().await,
+            Servers::Etcd(etcd) => etcd.leader().await,
         };
         leader.expect("a cluster that is ready has a leader")
     }

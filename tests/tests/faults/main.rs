@@ -25,9 +25,22 @@ macro_rules! faults {
 faults! {
     mdns Mdns {
         f01_killed,
+        f02_rolling_restart,
+        f04_stop_twice,
+        f05_stopped,
+        f06_slow,
+        f07_failing,
+        f08_all_ill,
+        f33_another_service,
+        f37_no_files,
+        f44_panics,
     }
     consul Consul {
         f01_killed,
+        f02_rolling_restart,
+        f03_stop_without_registry,
+        f08_all_ill,
+        f09_black_hole,
         f11_registry_down_at_start,
         f12_memory_lost,
         f12_memory_of_three_lost,
@@ -46,6 +59,30 @@ faults! {
         f27_connections_taken,
         f32_id_taken,
         f32_id_of_its_own,
+        f40_blocked,
+    }
+    etcd Etcd {
+        f01_killed,
+        f02_rolling_restart,
+        f03_stop_without_registry,
+        f08_all_ill,
+        f11_registry_down_at_start,
+        f12_memory_lost,
+        f12_memory_of_three_lost,
+        f13_registry_away,
+        f14_leader_killed,
+        f15_quorum_lost,
+        f16_registry_slow,
+        f17_registry_hangs,
+        f18_watch_silent,
+        f19_compacted,
+        f20_counts_anew,
+        f20_restored,
+        f21_stood_still,
+        f22_crowd,
+        f32_id_taken,
+        f32_id_of_its_own,
+        f40_blocked,
     }
 }
 

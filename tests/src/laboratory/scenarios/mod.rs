@@ -1,7 +1,9 @@
 //! The scenarios of FAULTS.md, one function each; a test and `cargo xtask chaos` run the same.
 
+mod network;
 mod outage;
 mod registration;
+mod restarts;
 mod rights;
 mod servers;
 mod watching;
@@ -49,10 +51,14 @@ impl fmt::Debug for Scenario {
 }
 
 /// Every registry.
-const ANY: &[Backend] = &[Backend::Mdns, Backend::Consul];
+const ANY: &[Backend] = &[Backend::Mdns, Backend::Consul, Backend::Etcd];
 /// Registries with servers.
-const SERVED: &[Backend] = &[Backend::Consul];
+const SERVED: &[Backend] = &[Backend::Consul, Backend::Etcd];
 
+/// etcd alone.
+const ETCD: &[Backend] = &[Backend::Etcd];
+/// One is enough: what fails is none of a registry's business.
+const MDNS: &[Backend] = &[Backend::Mdns];
 /// Consul alone.
 const CONSUL: &[Backend] = &[Backend::Consul];
 
@@ -64,6 +70,62 @@ pub const ALL: &[Scenario] = &[
         what: "one of three nodes is killed",
         backends: ANY,
         run: |setup| Box::pin(servers::killed(setup)),
+    },
+    Scenario {
+        fault: "F02",
+        name: "f02_rolling_restart",
+        what: "all nodes are restarted, one after another",
+        backends: ANY,
+        run: |setup| Box::pin(restarts::rolling(setup)),
+    },
+    Scenario {
+        fault: "F03",
+        name: "f03_stop_without_registry",
+        what: "a node is asked to stop while the registry is away",
+        backends: SERVED,
+        run: |setup| Box::pin(restarts::without_registry(setup)),
+    },
+    Scenario {
+        fault: "F04",
+        name: "f04_stop_twice",
+        what: "a node is asked to stop twice",
+        backends: MDNS,
+        run: |setup| Box::pin(restarts::twice(setup)),
+    },
+    Scenario {
+        fault: "F05",
+        name: "f05_stopped",
+        what: "one of three nodes is stopped, and goes on",
+        backends: MDNS,
+        run: |setup| Box::pin(servers::stopped(setup)),
+    },
+    Scenario {
+        fault: "F06",
+        name: "f06_slow",
+        what: "one of three nodes is ten times as slow",
+        backends: MDNS,
+        run: |setup| Box::pin(servers::slow(setup)),
+    },
+    Scenario {
+        fault: "F07",
+        name: "f07_failing",
+        what: "one of three nodes fails everything at once",
+        backends: MDNS,
+        run: |setup| Box::pin(servers::failing(setup)),
+    },
+    Scenario {
+        fault: "F08",
+        name: "f08_all_ill",
+        what: "all nodes say that they are ill, and answer all the same",
+        backends: ANY,
+        run: |setup| Box::pin(servers::all_ill(setup)),
+    },
+    Scenario {
+        fault: "F09",
+        name: "f09_black_hole",
+        what: "the way to one of three nodes is a black hole",
+        backends: CONSUL,
+        run: |setup| Box::pin(network::black_hole(setup)),
     },
     Scenario {
         fault: "F11",
@@ -129,6 +191,13 @@ pub const ALL: &[Scenario] = &[
         run: |setup| Box::pin(watching::silent(setup)),
     },
     Scenario {
+        fault: "F19",
+        name: "f19_compacted",
+        what: "what a client missed is compacted before it comes back",
+        backends: ETCD,
+        run: |setup| Box::pin(watching::compacted(setup)),
+    },
+    Scenario {
         fault: "F20",
         name: "f20_counts_anew",
         what: "the registry has lost all and counts from the beginning",
@@ -190,6 +259,34 @@ pub const ALL: &[Scenario] = &[
         what: "a node with a fixed id is killed and comes back",
         backends: SERVED,
         run: |setup| Box::pin(registration::id_of_its_own(setup)),
+    },
+    Scenario {
+        fault: "F33",
+        name: "f33_another_service",
+        what: "another service listens where a node of ours did",
+        backends: MDNS,
+        run: |setup| Box::pin(network::another_service(setup)),
+    },
+    Scenario {
+        fault: "F37",
+        name: "f37_no_files",
+        what: "a node has no file left to open",
+        backends: MDNS,
+        run: |setup| Box::pin(network::no_files(setup)),
+    },
+    Scenario {
+        fault: "F40",
+        name: "f40_blocked",
+        what: "a handler blocks every thread that calls run on",
+        backends: SERVED,
+        run: |setup| Box::pin(servers::blocked(setup)),
+    },
+    Scenario {
+        fault: "F44",
+        name: "f44_panics",
+        what: "a handler panics",
+        backends: MDNS,
+        run: |setup| Box::pin(servers::panics(setup)),
     },
 ];
 

@@ -2,28 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use micro::CallOptions;
 use nix::sys::signal::Signal;
+use tonic::Request;
 
 use super::{
-    super::{Kind, Laboratory, Load, Outcome, Setup, Size, pass},
+    super::{Caller, Kind, Load, Outcome, Setup, Size, pass},
     NODES,
+    outage::Stage,
 };
+use crate::probe::{Behaviour, probe_client::ProbeClient};
+
+/// After how long a late call is sent to a second node, where hedging is on.
+const HEDGE_DELAY: Duration = Duration::from_millis(100);
 
 /// F01: one of three nodes is killed.
 pub(super) async fn killed(setup: Setup) -> Outcome {
-    let laboratory = Laboratory::start(&setup, Size::One).await;
-    let pace = laboratory.pace;
-    let nodes = laboratory.nodes(NODES).await;
-    let caller = laboratory.caller();
-    caller.reaches(&NODES).await;
-    let load = Load::start(caller.channel.clone(), pace.plan(Kind::ReadAndWrite));
-    pass(pace.calm()).await;
+    let stage = Stage::new(&setup, Size::One).await;
+    let load = stage.load(&setup).await;
     let killed = Instant::now();
-    nodes[0].signal(Signal::SIGKILL);
-    pass(pace.calm()).await;
+    stage.nodes[0].signal(Signal::SIGKILL);
+    pass(setup.pace.calm()).await;
     let records = load.stop().await;
     let (idempotent, others): (Vec<_>, Vec<_>) = records.failed().partition(|record| record.idempotent);
-    // What was in flight on the node when it died: a third of the calls of as long as a call takes.
     let in_flight = records
         .all()
         .iter()
@@ -31,7 +32,7 @@ pub(super) async fn killed(setup: Setup) -> Outcome {
         .count();
     let (idempotent, others) = (idempotent.len(), others.len());
     Outcome::new("F01")
-        .load(&records, &laboratory.executions())
+        .load(&records, &stage.laboratory.executions())
         .count("idempotent calls that failed", idempotent, 0)
         .count("other calls that failed, of those in flight", others, in_flight)
         .seconds(
@@ -39,4 +40,211 @@ pub(super) async fn killed(setup: Setup) -> Outcome {
             records.avoided_after(NODES[0], killed),
             Duration::from_secs(1),
         )
+}
+
+/// F05: one of three nodes is stopped, and goes on.
+pub(super) async fn stopped(setup: Setup) -> Outcome {
+    let (stage, load) = hedged(&setup, Kind::Read).await;
+    let stopped = Instant::now();
+    stage.nodes[0].signal(Signal::SIGSTOP);
+    pass(setup.pace.of(Duration::from_secs(8), Duration::from_secs(30))).await;
+    stage.nodes[0].signal(Signal::SIGCONT);
+    let continued = Instant::now();
+    stage.caller.reaches(&[NODES[0]]).await;
+    let back = continued.elapsed();
+    pass(setup.pace.calm()).await;
+    let records = load.stop().await;
+    Outcome::new("F05")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .time(
+            "the slowest call but one in a hundred",
+            records.percentile(0.99, stopped, continued),
+            setup.pace.plan(Kind::Read).deadline,
+        )
+        .part(
+            "of the calls went to the stopped node first, after half a second",
+            records.late(HEDGE_DELAY, stopped + Duration::from_millis(500), continued),
+            0.01,
+        )
+        .seconds("called again after it went on", back, Duration::from_secs(30))
+}
+
+/// F06: one of three nodes is ten times as slow.
+pub(super) async fn slow(setup: Setup) -> Outcome {
+    let (stage, load) = hedged(&setup, Kind::Read).await;
+    pass(setup.pace.of(Duration::from_secs(3), Duration::ZERO)).await;
+    let slowed = Instant::now();
+    let calm = slowed - setup.pace.calm();
+    behave(
+        &stage.caller,
+        NODES[0],
+        Behaviour {
+            extra_ms: 45,
+            ..Behaviour::default()
+        },
+    )
+    .await;
+    pass(setup.pace.of(Duration::from_secs(5), Duration::from_secs(30))).await;
+    let ended = Instant::now();
+    let records = load.stop().await;
+    let before = records.percentile(0.99, calm, slowed);
+    let after = records.percentile(0.99, slowed, ended);
+    Outcome::new("F06")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .seconds(
+            "the slowest call but one in a hundred, to twice what it was before",
+            after,
+            before * 2,
+        )
+}
+
+/// F07: one of three nodes fails everything at once, which makes it look fast.
+pub(super) async fn failing(setup: Setup) -> Outcome {
+    let stage = Stage::new(&setup, Size::One).await;
+    let load = Load::start(stage.caller.channel.clone(), setup.pace.plan(Kind::Read));
+    pass(setup.pace.calm()).await;
+    behave(
+        &stage.caller,
+        NODES[0],
+        Behaviour {
+            fails: true,
+            ..Behaviour::default()
+        },
+    )
+    .await;
+    let fails = Instant::now();
+    pass(setup.pace.of(Duration::from_secs(5), Duration::from_secs(30))).await;
+    let ended = Instant::now();
+    let records = load.stop().await;
+    let executions = stage.laboratory.executions();
+    let (settled, refused) = (fails + Duration::from_secs(1), executions.refused_by(NODES[0]));
+    Outcome::new("F07")
+        .load(&records, &executions)
+        .no_failure()
+        .holds("the node refused calls", !refused.is_empty())
+        .part(
+            "of the calls went to the failing node, after a second",
+            records.part_of(&refused, settled, ended),
+            0.05,
+        )
+}
+
+/// F08: all nodes say that they are ill, and answer all the same.
+pub(super) async fn all_ill(setup: Setup) -> Outcome {
+    let stage = Stage::new(&setup, Size::One).await;
+    let load = stage.load(&setup).await;
+    let ill = Instant::now();
+    for node in NODES {
+        let told = Behaviour {
+            unhealthy: true,
+            ..Behaviour::default()
+        };
+        behave(&stage.caller, node, told).await;
+    }
+    // Less than the time for which a client keeps nodes that the registry has lost all at once.
+    pass(setup.pace.of(Duration::from_secs(8), Duration::from_secs(45))).await;
+    let ended = Instant::now();
+    let withdrawn = stage
+        .nodes
+        .iter()
+        .filter(|node| node.said("withdrawn") > 0)
+        .count();
+    let records = load.stop().await;
+    stage.outcome("F08", &records, ill, ended).count(
+        "nodes that did not withdraw",
+        NODES.len() - withdrawn,
+        0,
+    )
+}
+
+/// F40: a handler blocks every thread that calls run on.
+pub(super) async fn blocked(setup: Setup) -> Outcome {
+    let stage = Stage::new(&setup, Size::One).await;
+    let follower = stage.laboratory.follow();
+    stage.caller.reaches(&NODES).await;
+    let load = hedging(&stage, &setup, Kind::Read);
+    let blocked = Instant::now();
+    let blocking = setup.pace.ttl() * 2;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    for id in 0..threads {
+        let call = crate::probe::Call {
+            id: id as u64,
+            block_ms: u32::try_from(blocking.as_millis()).expect("not that long"),
+            ..Default::default()
+        };
+        let mut request = Request::new(call);
+        let options = CallOptions::new().node(NODES[0]).timeout(blocking * 2).retries(0);
+        request.extensions_mut().insert(options);
+        let mut client = ProbeClient::new(stage.caller.channel.clone());
+        // Nobody waits for the answer.
+        tokio::spawn(async move { client.write(request).await.is_ok() });
+    }
+    pass(blocking + setup.pace.ttl() / 2).await;
+    let ended = Instant::now();
+    let records = load.stop().await;
+    Outcome::new("F40")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .count("changes of the registry", follower.seen.changes(blocked), 0)
+        .part(
+            "of the calls went to the blocked node first, after half a second",
+            records.late(HEDGE_DELAY, blocked + Duration::from_millis(500), ended),
+            0.01,
+        )
+}
+
+/// F44: a handler panics.
+pub(super) async fn panics(setup: Setup) -> Outcome {
+    let mut stage = Stage::new(&setup, Size::One).await;
+    let load = stage.load(&setup).await;
+    let (mut internal, mut told, panics) = (0, 0, 50);
+    for id in 0..panics {
+        let mut request = Request::new(crate::probe::Call {
+            id,
+            panic: true,
+            ..Default::default()
+        });
+        request.extensions_mut().insert(CallOptions::new().node(NODES[0]));
+        let answer = ProbeClient::new(stage.caller.channel.clone())
+            .write(request)
+            .await;
+        let status = answer.expect_err("the handler panics");
+        internal += usize::from(status.code() == tonic::Code::Internal);
+        told += usize::from(status.message().contains("handler panics"));
+    }
+    pass(setup.pace.calm()).await;
+    let records = load.stop().await;
+    let lives = stage.nodes[0].runs();
+    Outcome::new("F44")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .holds("the process lives", lives)
+        .holds("every caller was told INTERNAL", internal == panics as usize)
+        .count("callers who were told the text of the panic", told, 0)
+}
+
+/// Three nodes, and a load on them whose late calls are sent to a second node.
+async fn hedged(setup: &Setup, kind: Kind) -> (Stage, Load) {
+    let stage = Stage::new(setup, Size::One).await;
+    let load = hedging(&stage, setup, kind);
+    pass(setup.pace.calm()).await;
+    (stage, load)
+}
+
+fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
+    let options = CallOptions::new().hedge_delay(HEDGE_DELAY);
+    Load::start(
+        stage.caller.channel.clone().options(options),
+        setup.pace.plan(kind),
+    )
+}
+
+/// Tells one node how to behave.
+pub(super) async fn behave(caller: &Caller, node: &str, behaviour: Behaviour) {
+    let mut request = Request::new(behaviour);
+    request.extensions_mut().insert(CallOptions::new().node(node));
+    let mut client = ProbeClient::new(caller.channel.clone());
+    client.behave(request).await.expect("the node is told");
 }

@@ -47,11 +47,47 @@ pub(super) async fn silent(setup: Setup) -> Outcome {
     let ended = Instant::now();
     let records = load.stop().await;
     let allowed = match setup.backend {
+        Backend::Etcd => Duration::from_secs(25),
         Backend::Consul | Backend::Mdns => Duration::from_secs(60),
     };
     stage
         .outcome("F18", &records, stalled, ended)
         .seconds("a new node is known", told, allowed)
+}
+
+/// F19: what happened while a client was cut off is compacted before it comes back.
+pub(super) async fn compacted(setup: Setup) -> Outcome {
+    let world = World::start(setup.backend, Size::One).await;
+    let shim = Shim::start(world.address()).await.expect("a shim");
+    let through = world.through(shim.address(), None);
+    let mut stage = Stage::following(Laboratory::with(&setup, world), through).await;
+    let load = stage.load(&setup).await;
+    shim.refuse();
+    shim.cut();
+    stage.nodes[2].signal(nix::sys::signal::Signal::SIGTERM);
+    stage.nodes[2].ended(PATIENCE).await;
+    let _fourth = stage.laboratory.node("four");
+    let left = [NODES[0], NODES[1], "four"];
+    stage.laboratory.registered(&left).await;
+    stage
+        .laboratory
+        .world
+        .etcd()
+        .compact()
+        .await
+        .expect("etcd compacts");
+    shim.heal();
+    let healed = Instant::now();
+    stage.told(&left).await;
+    let told = healed.elapsed();
+    pass(setup.pace.calm()).await;
+    let records = load.stop().await;
+    // The client comes back when its wait ends, of 5 s at most, and then knows within 2 s.
+    Outcome::new("F19")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .seconds("all is known again", told, Duration::from_secs(5 + 2))
+        .holds("no node is known that is gone", stage.knows(&left))
 }
 
 /// F20: the registry has lost all and counts from the beginning; who follows it waits for numbers far ahead.
@@ -87,6 +123,7 @@ async fn converges(setup: &Setup, stage: Stage, load: super::super::Load, since:
     let ended = Instant::now();
     let records = load.stop().await;
     let allowed = match setup.backend {
+        Backend::Etcd => Duration::from_secs(15),
         Backend::Consul | Backend::Mdns => Duration::from_secs(60),
     };
     stage
