@@ -22,6 +22,8 @@ use micro::{Channel, Client, ClientBuilder, registry::Registry};
 use tempfile::TempDir;
 use tokio::time;
 
+use crate::probe::FILE_DESCRIPTOR_SET;
+
 pub use self::{
     executions::Executions,
     load::{Kind, Load, Plan, Record},
@@ -122,6 +124,12 @@ impl Pace {
     #[must_use]
     pub fn ttl(self) -> Duration {
         self.of(Duration::from_secs(6), Duration::from_secs(30))
+    }
+
+    /// After how long a late call is sent to a second node, where that is on.
+    #[must_use]
+    pub fn hedge_delay(self) -> Duration {
+        self.of(Duration::from_millis(500), Duration::from_millis(100))
     }
 
     /// The load of most scenarios.
@@ -248,7 +256,9 @@ impl Laboratory {
         let seen = Arc::new(Observed::new(registry));
         let builder = Client::builder(Arc::clone(&seen) as Arc<dyn Registry>);
         let client = adjust(builder).build().expect("the settings are right");
-        let channel = client.channel(SERVICE);
+        // Told, as not every registry has room for what the methods are.
+        let channel = client.channel(SERVICE).descriptors(FILE_DESCRIPTOR_SET);
+        let channel = channel.expect("the probe's descriptors decode");
         Caller {
             client,
             channel,

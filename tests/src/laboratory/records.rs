@@ -77,11 +77,9 @@ impl Records {
     /// How long after `since` the last call was begun that took `delay` or longer, or failed.
     #[must_use]
     pub fn last_late(&self, delay: Duration, since: Instant) -> Duration {
-        let late = self
-            .0
-            .iter()
-            .filter(|record| record.started > since && record.is_late(delay));
-        late.last().map_or(Duration::ZERO, |last| last.started - since)
+        let mut late = self.0.iter().rev();
+        let last = late.find(|record| record.started > since && record.is_late(delay));
+        last.map_or(Duration::ZERO, |last| last.started - since)
     }
 
     /// The part of the calls begun from `from` to `to` that are among `ids`.

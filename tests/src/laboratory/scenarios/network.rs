@@ -20,10 +20,7 @@ use super::{
     NODES, http_status,
     outage::Stage,
 };
-use crate::probe::FILE_DESCRIPTOR_SET;
 
-/// After how long a late call is sent to a second node.
-const HEDGE_DELAY: Duration = Duration::from_millis(100);
 /// How many files the process may have open in F37.
 const FILES_MAX: usize = 64;
 
@@ -56,7 +53,7 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
         .caller
         .channel
         .clone()
-        .options(CallOptions::new().hedge_delay(HEDGE_DELAY));
+        .options(CallOptions::new().hedge_delay(setup.pace.hedge_delay()));
     let load = Load::start(channel, setup.pace.plan(Kind::Read));
     pass(setup.pace.calm()).await;
     let lost = Instant::now();
@@ -72,7 +69,7 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
         .time("the slowest call", slowest, deadline + Duration::from_millis(100))
         .seconds(
             "until the node was avoided",
-            records.last_late(HEDGE_DELAY, lost),
+            records.last_late(setup.pace.hedge_delay(), lost),
             Duration::from_millis(1500),
         )
 }
@@ -97,11 +94,7 @@ pub(super) async fn another_service(setup: Setup) -> Outcome {
         .map(|address| format!("probe={address}"))
         .join(",");
     let registry: Static = list.parse().expect("a good list");
-    let mut caller = Laboratory::caller_of(Arc::new(registry), |client| client);
-    caller.channel = caller
-        .channel
-        .descriptors(FILE_DESCRIPTOR_SET)
-        .expect("good descriptors");
+    let caller = Laboratory::caller_of(Arc::new(registry), |client| client);
     caller.reaches(&addresses.each_ref().map(String::as_str)).await;
     let load = Load::start(caller.channel.clone(), setup.pace.plan(Kind::Read));
     pass(setup.pace.calm()).await;

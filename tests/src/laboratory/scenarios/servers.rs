@@ -13,9 +13,6 @@ use super::{
 };
 use crate::probe::{Behaviour, probe_client::ProbeClient};
 
-/// After how long a late call is sent to a second node, where hedging is on.
-const HEDGE_DELAY: Duration = Duration::from_millis(100);
-
 /// F01: one of three nodes is killed.
 pub(super) async fn killed(setup: Setup) -> Outcome {
     let stage = Stage::new(&setup, Size::One).await;
@@ -64,7 +61,11 @@ pub(super) async fn stopped(setup: Setup) -> Outcome {
         )
         .part(
             "of the calls went to the stopped node first, after half a second",
-            records.late(HEDGE_DELAY, stopped + Duration::from_millis(500), continued),
+            records.late(
+                setup.pace.hedge_delay(),
+                stopped + Duration::from_millis(500),
+                continued,
+            ),
             0.01,
         )
         .seconds("called again after it went on", back, Duration::from_secs(30))
@@ -135,7 +136,6 @@ pub(super) async fn failing(setup: Setup) -> Outcome {
 pub(super) async fn all_ill(setup: Setup) -> Outcome {
     let stage = Stage::new(&setup, Size::One).await;
     let load = stage.load(&setup).await;
-    let ill = Instant::now();
     for node in NODES {
         let told = Behaviour {
             unhealthy: true,
@@ -145,18 +145,16 @@ pub(super) async fn all_ill(setup: Setup) -> Outcome {
     }
     // Less than the time for which a client keeps nodes that the registry has lost all at once.
     pass(setup.pace.of(Duration::from_secs(8), Duration::from_secs(45))).await;
-    let ended = Instant::now();
     let withdrawn = stage
         .nodes
         .iter()
         .filter(|node| node.said("withdrawn") > 0)
         .count();
     let records = load.stop().await;
-    stage.outcome("F08", &records, ill, ended).count(
-        "nodes that did not withdraw",
-        NODES.len() - withdrawn,
-        0,
-    )
+    Outcome::new("F08")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .count("nodes that did not withdraw", NODES.len() - withdrawn, 0)
 }
 
 /// F40: a handler blocks every thread that calls run on.
@@ -190,7 +188,11 @@ pub(super) async fn blocked(setup: Setup) -> Outcome {
         .count("changes of the registry", follower.seen.changes(blocked), 0)
         .part(
             "of the calls went to the blocked node first, after half a second",
-            records.late(HEDGE_DELAY, blocked + Duration::from_millis(500), ended),
+            records.late(
+                setup.pace.hedge_delay(),
+                blocked + Duration::from_millis(500),
+                ended,
+            ),
             0.01,
         )
 }
@@ -234,7 +236,7 @@ async fn hedged(setup: &Setup, kind: Kind) -> (Stage, Load) {
 }
 
 fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
-    let options = CallOptions::new().hedge_delay(HEDGE_DELAY);
+    let options = CallOptions::new().hedge_delay(setup.pace.hedge_delay());
     Load::start(
         stage.caller.channel.clone().options(options),
         setup.pace.plan(kind),
