@@ -29,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
 /// Runs faults at their full length.
 pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
     let servers = servers::provide()?;
-    cargo("build --package micro-tests --bins").run()?;
+    cargo("build --package micro-tests --bins").with_protoc()?.run()?;
     let program = target_folder().join("debug").join("micro-chaos");
     let chaos = Step::new(
         program,
