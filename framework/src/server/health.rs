@@ -24,7 +24,19 @@ pub(crate) struct Health {
 struct State {
     serving: bool,
     ready: bool,
+    /// Nothing runs on the runtime of the handlers.
+    stalled: bool,
     ended: bool,
+}
+
+impl State {
+    fn is_serving(self) -> bool {
+        self.serving && !self.stalled
+    }
+
+    fn is_ready(self) -> bool {
+        self.ready && !self.stalled
+    }
 }
 
 impl Health {
@@ -46,9 +58,14 @@ impl Health {
         self.change(|state| state.ready = ready);
     }
 
+    /// While nothing runs on the runtime of the handlers, nothing serves and nothing is ready, whatever else is said.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.change(|state| state.stalled = stalled);
+    }
+
     /// Whether `/ready` answers 200.
     pub(crate) fn is_ready(&self) -> bool {
-        self.state.borrow().ready
+        self.state.borrow().is_ready()
     }
 
     /// Ends every open watch, which would outlast any drain, and every later one after its first answer.
@@ -136,7 +153,7 @@ impl Statuses {
 }
 
 fn status_of(state: State) -> ServingStatus {
-    if state.serving {
+    if state.is_serving() {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
@@ -176,6 +193,19 @@ mod tests {
             health.set_serving(true);
             let status = service.check(request(name)).await.unwrap().into_inner().status();
             assert_eq!(status, ServingStatus::Serving, "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_runtime_stalls_nothing_serves_and_then_all_is_as_before() {
+        let (health, service) = service();
+        health.set_serving(true);
+        health.set_ready(true);
+        for stalled in [true, false] {
+            health.set_stalled(stalled);
+            let status = service.check(request("")).await.unwrap().into_inner().status();
+            assert_eq!(status == ServingStatus::NotServing, stalled);
+            assert_eq!(health.is_ready(), !stalled);
         }
     }
 

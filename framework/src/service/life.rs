@@ -14,6 +14,7 @@ use super::{
     checks::{Check, Checks},
     pulse::WallClock,
     tasks::Tasks,
+    watchdog,
     work::Work,
 };
 use crate::{
@@ -82,6 +83,7 @@ struct Running {
     announcer: Option<Announcer>,
     withdrawal: Option<Owned<()>>,
     _telemetry: Owned<()>,
+    _watchdog: Owned<()>,
 }
 
 /// The way up.
@@ -133,6 +135,7 @@ impl Life {
             clock: WallClock::default(),
         };
         let upkeep = parts.control.spawn(parts.telemetry.keep_up());
+        let watchdog = watchdog::watch(&parts.control, health.clone());
         self.running = Some(Running {
             health,
             server,
@@ -141,6 +144,7 @@ impl Life {
             announcer: Some(Announcer::start(announcement, parts.control)),
             withdrawal: None,
             _telemetry: upkeep,
+            _watchdog: watchdog,
         });
         Ok(())
     }

@@ -18,6 +18,7 @@ mod tasks;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 mod work;
 
 use std::fmt;

@@ -6,4 +6,5 @@ mod failures;
 mod limits;
 mod order;
 mod registries;
+mod stalls;
 mod support;
