@@ -67,6 +67,15 @@ impl Loaded {
             typed.connections_max.map(|count| count.0),
         );
         set(
+            &mut settings.connections_per_ip_max,
+            typed.connections_per_ip_max.map(|count| count.0),
+        );
+        set(&mut settings.calls_max, typed.calls_max.map(|count| count.0));
+        set(
+            &mut settings.calls_adaptive,
+            typed.calls_adaptive.map(|flag| flag.0),
+        );
+        set(
             &mut settings.handshake_timeout,
             typed.handshake_timeout.map(|span| span.0),
         );

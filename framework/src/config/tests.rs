@@ -379,10 +379,10 @@ fn every_limit_of_server_and_client_can_be_set() {
 
 /// A value other than `value` that the same key allows.
 fn another(value: &str) -> &'static str {
-    let value = value.split('#').next().unwrap_or_default().trim();
-    match value {
+    match value.split('#').next().unwrap_or_default().trim() {
         "\"mdns\"" => "\"memory\"",
         "\"127.0.0.1:0\"" => "\"127.0.0.1:1\"",
+        "false" => "true",
         "\"least_loaded\"" => "\"random\"",
         value if value.starts_with('[') => "[\"x-other-\"]",
         value if value.starts_with('"') => "\"7m\"",

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     consul, etcd,
     node::{Id, Metadata, Version},
-    value::{Count, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
+    value::{Count, Flag, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
 };
 use crate::{
     client::Policy,
@@ -56,6 +56,9 @@ pub(super) struct Server {
     pub(super) check_timeout: Option<Span>,
     pub(super) streams_max: Option<Count<u32>>,
     pub(super) connections_max: Option<Count<usize>>,
+    pub(super) connections_per_ip_max: Option<Count<usize>>,
+    pub(super) calls_max: Option<Count<usize>>,
+    pub(super) calls_adaptive: Option<Flag>,
     pub(super) handshake_timeout: Option<Span>,
     pub(super) header_size_max: Option<Count<u32>>,
     pub(super) message_size_max: Option<Count<usize>>,

@@ -1,12 +1,21 @@
 //! The accept loop: no error ends it, and nothing that a connection does holds it up.
 
-use std::{io, sync::Arc};
+use std::{fs::File, io, net::SocketAddr, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::time::{Duration, Instant, sleep};
+use metrics::Counter;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Duration, Instant, sleep},
+};
 use tracing::warn;
 
-use super::{Listener, connection::Connections};
+use super::{
+    Listener,
+    connection::{Connections, Refusal},
+    metrics::REFUSED_CONNECTIONS,
+};
+use crate::telemetry::Telemetry;
 
 /// The pause after the first of several accept errors; each further one doubles it.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -14,12 +23,27 @@ const BACKOFF_MIN: Duration = Duration::from_millis(5);
 /// A cause that lasts is told this often.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many connections are turned away between two pauses while the system has no files left.
+const TURNED_AWAY_MAX: usize = 256;
+
 /// Accepts connections until they are told to leave, and takes those along that wait by then.
-pub(super) async fn accept<L: Listener>(mut listener: L, connections: Arc<Connections>) {
+pub(super) async fn accept<L: Listener>(
+    mut listener: L,
+    connections: Arc<Connections>,
+    telemetry: Telemetry,
+) {
+    let counter = |reason| telemetry.counter(REFUSED_CONNECTIONS, &[("micro.reason", reason)]);
+    let refused = |reason| Refused {
+        repeated: Repeated::default(),
+        counter: counter(reason),
+    };
     let mut acceptor = Acceptor {
         backoff: BACKOFF_MIN,
         errors: Repeated::default(),
-        refusals: Repeated::default(),
+        in_all: refused("in_all"),
+        from_one_address: refused("from_one_address"),
+        for_files: counter("for_files"),
+        spare: spare(),
         connections,
     };
     let leave = acceptor.connections.leave.clone();
@@ -35,7 +59,11 @@ struct Acceptor {
     connections: Arc<Connections>,
     backoff: Duration,
     errors: Repeated,
-    refusals: Repeated,
+    in_all: Refused,
+    from_one_address: Refused,
+    for_files: Counter,
+    /// Held so that there is one to give up for accepting what else would wait in vain.
+    spare: Option<File>,
 }
 
 impl Acceptor {
@@ -44,20 +72,65 @@ impl Acceptor {
             match listener.accept().await {
                 Ok((io, peer)) => {
                     self.backoff = BACKOFF_MIN;
-                    if self.connections.serve(io, peer).is_err()
-                        && let Some(times) = self.refusals.again()
-                    {
-                        let connections_max = self.connections.settings().connections_max;
-                        warn!(
-                            connections_max,
-                            times, "closed new connections: there are too many"
-                        );
-                    }
+                    self.serve(io, peer);
                 }
                 Err(error) if is_of_one_connection(&error) => tokio::task::yield_now().await,
+                Err(error) if is_for_files(&error) => {
+                    self.turn_away(listener);
+                    self.pause(&error).await;
+                    self.spare = self.spare.take().or_else(spare);
+                }
                 Err(error) => self.pause(&error).await,
             }
         }
+    }
+
+    fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: SocketAddr) {
+        let Err(refusal) = self.connections.serve(io, peer) else {
+            return;
+        };
+        let settings = self.connections.settings();
+        match refusal {
+            Refusal::TooManyInAll => {
+                if let Some(times) = self.in_all.again() {
+                    let connections_max = settings.connections_max;
+                    warn!(
+                        connections_max,
+                        times, "closed new connections: there are too many"
+                    );
+                }
+            }
+            Refusal::TooManyFromOneAddress => {
+                if let Some(times) = self.from_one_address.again() {
+                    let connections_per_ip_max = settings.connections_per_ip_max;
+                    warn!(
+                        connections_per_ip_max,
+                        times, "closed new connections: one address has too many"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Closes the connections that wait, so that their callers go elsewhere instead of waiting for this process.
+    fn turn_away<L: Listener>(&mut self, listener: &mut L) {
+        if self.spare.take().is_none() {
+            return;
+        }
+        for _ in 0..TURNED_AWAY_MAX {
+            let Some(Ok((io, peer))) = listener.accept().now_or_never() else {
+                break;
+            };
+            self.spare = spare();
+            if self.spare.is_some() {
+                // There is a file besides the one that was given up: the others can be served, too.
+                self.serve(io, peer);
+                return;
+            }
+            drop(io);
+            self.for_files.increment(1);
+        }
+        self.spare = spare();
     }
 
     /// Gives the system time to recover: without a free file, say, accepting again fails at once.
@@ -79,6 +152,29 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+/// Whether the process, or the system, has as many files open as it may: EMFILE and ENFILE, the same on all that is Unix.
+fn is_for_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// A file that holds a descriptor and nothing else; `None` where there is none to be had.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Connections closed for one reason.
+struct Refused {
+    repeated: Repeated,
+    counter: Counter,
+}
+
+impl Refused {
+    fn again(&mut self) -> Option<u64> {
+        self.counter.increment(1);
+        self.repeated.again()
+    }
 }
 
 /// Something that may happen often, and is told seldom.

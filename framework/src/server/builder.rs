@@ -24,7 +24,7 @@ use super::{
         probe::ProbeLayer,
     },
     load::Load,
-    metrics::ACTIVE_CALLS,
+    metrics::{ACTIVE_CALLS, CALLS_LIMIT, REFUSED_CALLS},
     reflection,
     route::Routes,
     stack::{self, Stack},
@@ -159,7 +159,8 @@ impl ServerBuilder {
         }
         let added: BTreeSet<String> = self.added.into_keys().collect();
         let own = descriptors::methods_of_all(&OWN_DESCRIPTORS)?;
-        let load = Arc::new(Load::new());
+        let refused = self.telemetry.counter(REFUSED_CALLS, &[]);
+        let load = Arc::new(Load::new(&settings, refused));
         let routes = Routes::new(
             &added,
             &OWN_SERVICES,
@@ -185,8 +186,12 @@ impl ServerBuilder {
 }
 
 fn observe_calls(telemetry: &Telemetry, load: Arc<Load>) {
-    let gauge = telemetry.gauge(ACTIVE_CALLS, &[]);
-    telemetry.observe(move || gauge.set(load.active() as f64));
+    let active = telemetry.gauge(ACTIVE_CALLS, &[]);
+    let limit = telemetry.gauge(CALLS_LIMIT, &[]);
+    telemetry.observe(move || {
+        active.set(load.active() as f64);
+        limit.set(load.limit() as f64);
+    });
 }
 
 fn check_added(added: &BTreeMap<String, usize>) -> Result<()> {

@@ -20,7 +20,9 @@ use tracing::debug;
 
 use super::{
     Settings,
+    addresses::Addresses,
     opening::{Opening, WatchedIo},
+    sending::Sending,
     stack::Stack,
 };
 
@@ -42,6 +44,7 @@ pub(super) struct Connections {
     settings: Settings,
     /// The address listened on, unless it is that of every interface.
     local: Option<SocketAddr>,
+    addresses: Addresses,
     /// One task a connection.
     pub(super) open: TaskTracker,
     /// One task a call over HTTP/2.
@@ -65,6 +68,7 @@ impl Connections {
         Self {
             http: http(&settings, StreamExecutor(calls.clone())),
             stack,
+            addresses: Addresses::new(settings.connections_per_ip_max),
             settings,
             local: (!local.ip().is_unspecified()).then_some(local),
             open: TaskTracker::new(),
@@ -79,14 +83,21 @@ impl Connections {
     }
 
     /// Serves `io` in a task of its own, unless there are as many as may be.
-    pub(super) fn serve<Io>(self: &Arc<Self>, io: Io, peer: SocketAddr) -> Result<(), LimitReached>
+    pub(super) fn serve<Io>(self: &Arc<Self>, io: Io, peer: SocketAddr) -> Result<(), Refusal>
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if self.open.len() >= self.settings.connections_max {
-            return Err(LimitReached);
+            return Err(Refusal::TooManyInAll);
         }
-        self.open.spawn(Arc::clone(self).run(io, peer));
+        let Some(place) = self.addresses.place(peer.ip()) else {
+            return Err(Refusal::TooManyFromOneAddress);
+        };
+        let served = Arc::clone(self).run(io, peer);
+        self.open.spawn(async move {
+            served.await;
+            drop(place);
+        });
         Ok(())
     }
 
@@ -145,9 +156,12 @@ impl Connections {
     }
 }
 
-/// As many connections are open as may be.
-#[derive(Debug)]
-pub(super) struct LimitReached;
+/// Why a connection is not served.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    TooManyInAll,
+    TooManyFromOneAddress,
+}
 
 /// The requests of one connection.
 #[derive(Debug)]
@@ -183,7 +197,7 @@ where
 {
     fn execute(&self, call: F) {
         // The task ends with its connection, which resets the stream.
-        self.0.spawn(call);
+        self.0.spawn(Sending::new(call));
     }
 }
 

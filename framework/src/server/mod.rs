@@ -10,6 +10,8 @@
 )]
 
 mod accept;
+mod adaptive;
+mod addresses;
 mod builder;
 mod connection;
 mod health;
@@ -20,6 +22,7 @@ mod metrics;
 mod opening;
 mod reflection;
 mod route;
+mod sending;
 mod settings;
 mod stack;
 #[cfg(test)]
@@ -68,7 +71,7 @@ impl Server {
         let connections = Arc::new(Connections::new(stack, settings, address));
         let (gauge, open) = (telemetry.gauge(OPEN_CONNECTIONS, &[]), connections.open.clone());
         telemetry.observe(move || gauge.set(open.len() as f64));
-        let accepting = tokio::spawn(accept::accept(listener, Arc::clone(&connections)));
+        let accepting = tokio::spawn(accept::accept(listener, Arc::clone(&connections), telemetry));
         Ok(Self {
             address,
             health,

@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Uri, uri::PathAndQuery};
 use micro_registry::Method;
 use tokio::time::Duration;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::load::Load;
 use crate::telemetry::{Durations, SERVER_CALL, Telemetry};
@@ -28,8 +28,10 @@ pub(crate) struct Route {
     /// Whether the caller sends one message and gets many: what it sends ends with that message, whether it says so or
     /// not.
     pub(super) ends_after_first: bool,
+    /// Whether its calls take as long as the work does, and not as long as a caller likes.
+    is_unary: bool,
     /// Why no handler is to see the call.
-    pub(super) refusal: Option<String>,
+    refusal: Option<String>,
 }
 
 impl Route {
@@ -39,6 +41,7 @@ impl Route {
             load: load.cloned(),
             durations: Durations::new(telemetry, SERVER_CALL, name, &[]),
             ends_after_first: false,
+            is_unary: false,
             refusal: None,
         }
     }
@@ -46,6 +49,14 @@ impl Route {
     /// The full name of the method.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Why no handler is to see a call of it that has begun.
+    pub(super) fn refusal(&self) -> Option<Status> {
+        if let Some(reason) = &self.refusal {
+            return Some(Status::unimplemented(reason));
+        }
+        self.load.as_ref()?.refusal()
     }
 
     /// A call of it begins.
@@ -59,6 +70,9 @@ impl Route {
     pub(super) fn end(&self, code: Code, duration: Duration) {
         if let Some(load) = &self.load {
             load.end();
+            if self.is_unary {
+                load.took(code, duration);
+            }
         }
         self.durations.record(code, duration);
     }
@@ -101,6 +115,7 @@ impl Routes {
         for method in methods {
             let counts = !own.contains(&method.service.as_str());
             let mut route = Route::new(&method.to_string(), counts.then_some(load), telemetry);
+            route.is_unary = method.is_unary();
             route.ends_after_first = method.server_streaming && !method.client_streaming;
             by_path.insert(method.path(), Arc::new(route));
         }
@@ -193,6 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::server::{Settings, metrics::REFUSED_CALLS};
 
     const OWN: [&str; 1] = ["grpc.health.v1.Health"];
 
@@ -202,7 +218,10 @@ mod tests {
             .iter()
             .map(|service| Method::new(service.as_str(), "Call"))
             .collect();
-        Routes::new(&added, &OWN, &methods, &Arc::new(Load::new()), &Telemetry::new())
+        let telemetry = Telemetry::new();
+        let refused = telemetry.counter(REFUSED_CALLS, &[]);
+        let load = Arc::new(Load::new(&Settings::default(), refused));
+        Routes::new(&added, &OWN, &methods, &load, &telemetry)
     }
 
     fn find(routes: &Routes, path: &str) -> (String, Arc<Route>) {

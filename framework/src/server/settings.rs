@@ -14,6 +14,15 @@ pub(crate) struct Settings {
     pub(crate) streams_max: u32,
     /// Connections at a time; one more is closed at once, so that its caller goes elsewhere. Default: 10,000.
     pub(crate) connections_max: usize,
+    /// Connections at a time from one IP address; one more is closed at once. Default: 10,000, as many as in all, for
+    /// behind a proxy or a gateway all callers have one address.
+    pub(crate) connections_per_ip_max: usize,
+    /// Calls in flight, streams included until they end; one more is refused at once with `RESOURCE_EXHAUSTED` and the
+    /// time to wait. Calls of health and reflection are neither counted nor refused. Default: 10,000, which is one a connection,
+    /// and with tens of KiB each what a small machine has memory for.
+    pub(crate) calls_max: usize,
+    /// Whether the limit of calls follows how long calls take, below `calls_max`. Default: no.
+    pub(crate) calls_adaptive: bool,
     /// How long a connection may take to say what it is: until its first request's headers, or, for an HTTP/2 client
     /// that connects ahead of its calls, its settings. Default: 5 s.
     pub(crate) handshake_timeout: Duration,
@@ -46,6 +55,9 @@ impl Default for Settings {
         Self {
             streams_max: 200,
             connections_max: 10_000,
+            connections_per_ip_max: 10_000,
+            calls_max: 10_000,
+            calls_adaptive: false,
             handshake_timeout: Duration::from_secs(5),
             header_size_max: 16 * 1024,
             message_size_max: MESSAGE_SIZE_OF_TONIC,
@@ -66,6 +78,8 @@ impl Settings {
         let zero = [
             ("streams_max", self.streams_max == 0),
             ("connections_max", self.connections_max == 0),
+            ("connections_per_ip_max", self.connections_per_ip_max == 0),
+            ("calls_max", self.calls_max == 0),
             ("header_size_max", self.header_size_max == 0),
             ("message_size_max", self.message_size_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),

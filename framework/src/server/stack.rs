@@ -44,7 +44,7 @@ pub(super) fn stack(
         // Around everything else that answers, so that every error reads as its caller expects; and before the deadline
         // is read, of which there may be two.
         .layer(GoMicroLayer::new(name))
-        // Before any code of the user's runs.
+        // Before any code of the user's runs: what is too much costs no more than this.
         .layer(AdmitLayer)
         // Around all that runs code of the user's: what it catches is an answer to everybody outside.
         .layer(CatchPanicLayer)

@@ -47,10 +47,8 @@ where
     }
 
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
-        match &routed.route.refusal {
-            Some(reason) => AdmitFuture::Refused {
-                status: Some(Status::unimplemented(reason)),
-            },
+        match routed.route.refusal() {
+            Some(status) => AdmitFuture::Refused { status: Some(status) },
             None => AdmitFuture::Admitted {
                 inner: self.inner.call(routed),
             },

@@ -23,7 +23,7 @@ use tower_service::Service;
 use super::{catch_panic::trailers, timeout::caller_timeout};
 use crate::{
     context::{CallContext, Propagation},
-    server::route::Routed,
+    server::{route::Routed, sending},
 };
 
 /// Makes [`Call`].
@@ -143,8 +143,7 @@ where
 pin_project! {
     /// The body of an answer: a stream that is polled within the call's context, until its deadline.
     ///
-    /// While a caller takes nothing, nothing is polled: its stream ends with its connection, by its own reset, by the
-    /// keep-alive or when the server stops.
+    /// While a caller takes nothing, nothing is polled; then the task of the call sees the deadline.
     pub(crate) struct CallBody<B> {
         #[pin]
         inner: Option<B>,
@@ -158,6 +157,9 @@ pin_project! {
 
 impl<B> CallBody<B> {
     fn new(body: B, context: CallContext) -> Self {
+        if let Some(deadline) = context.deadline() {
+            sending::until(deadline);
+        }
         Self {
             inner: Some(body),
             context,

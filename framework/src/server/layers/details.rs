@@ -9,13 +9,13 @@ const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RpcStatus {
+pub(crate) struct RpcStatus {
     #[prost(int32, tag = "1")]
-    pub(super) code: i32,
+    pub(crate) code: i32,
     #[prost(string, tag = "2")]
-    pub(super) message: String,
+    pub(crate) message: String,
     #[prost(message, repeated, tag = "3")]
-    pub(super) details: Vec<Any>,
+    pub(crate) details: Vec<Any>,
 }
 
 /// Takes the details out of `headers`; what is none is left out, as it would be by whoever reads it.

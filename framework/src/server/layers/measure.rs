@@ -18,7 +18,10 @@ use tower_service::Service;
 use tracing::{Span, field::Empty, info_span};
 
 use crate::{
-    server::route::{Route, Routed},
+    server::{
+        route::{Route, Routed},
+        sending,
+    },
     telemetry::code_name,
 };
 
@@ -99,7 +102,13 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        let code = self.code.unwrap_or(Code::Cancelled);
+        let code = self.code.unwrap_or_else(|| {
+            if sending::is_cut() {
+                Code::DeadlineExceeded
+            } else {
+                Code::Cancelled
+            }
+        });
         self.span.record("rpc.response.status_code", code_name(code));
         self.route.end(code, self.started.elapsed());
     }

@@ -3,7 +3,7 @@
 pub(super) mod admit;
 pub(super) mod call;
 pub(super) mod catch_panic;
-mod details;
+pub(super) mod details;
 mod framing;
 pub(super) mod go_micro;
 mod go_micro_error;

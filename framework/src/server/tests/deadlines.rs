@@ -41,6 +41,30 @@ async fn a_stream_that_waits_is_dropped_at_the_deadline_of_its_call() {
     server.running(0).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_nothing_is_taken_is_dropped_soon_after_the_deadline_of_its_call() {
+    const STREAMS: usize = 50;
+    let mut server = TestServer::start_in_memory(Settings::default());
+    let connection = server.connect().await;
+    let started = Instant::now();
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let stream = connection.stream(within("3S", "flood")).await.unwrap();
+        streams.push(stream.into_inner());
+    }
+    server.running(STREAMS).await;
+    server.running(0).await;
+    let late = started.elapsed() - Duration::from_secs(3);
+    assert!(late < Duration::from_millis(50), "{late:?}");
+    // The callers learn that there is no more, and the connection serves on.
+    for mut stream in streams {
+        while let Ok(message) = stream.message().await {
+            assert!(message.is_some(), "a stream that was cut has no end");
+        }
+    }
+    assert_eq!(connection.say("hello").await.unwrap(), "hello");
+}
+
 #[tokio::test]
 async fn a_stream_that_never_waits_ends_at_the_deadline_of_its_call() {
     let mut server = TestServer::start(Settings::default()).await;

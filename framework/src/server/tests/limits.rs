@@ -126,6 +126,25 @@ async fn an_old_connection_is_asked_to_go_and_its_calls_finish() {
     connection.ended().await;
 }
 
+#[tokio::test]
+async fn one_address_has_its_part_of_the_connections_and_others_have_theirs() {
+    let settings = Settings {
+        connections_per_ip_max: 1,
+        ..Settings::default()
+    };
+    let server = TestServer::start(settings).await;
+    let first = server.connect().await;
+    assert_eq!(first.say("hello").await.unwrap(), "hello");
+    let mut second = server.tcp().await;
+    // Closed or reset; either way there is no answer.
+    let _ = timeout(LONG, second.read_to_end(&mut Vec::new())).await.unwrap();
+
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let other = other.connect(server.server.local_address()).await.unwrap();
+    assert_eq!(Connection::over(other).await.say("hello").await.unwrap(), "hello");
+}
+
 /// A listener whose system is in trouble for a while.
 struct Troubled {
     listener: TcpListener,

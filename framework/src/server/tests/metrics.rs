@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use super::support::{LONG, Order, TestServer};
 use crate::server::Settings;
 
-async fn metrics(server: &TestServer) -> String {
+pub(super) async fn metrics(server: &TestServer) -> String {
     let mut io = server.tcp().await;
     io.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
         .await

@@ -7,6 +7,7 @@ mod go_micro;
 mod limits;
 mod metrics;
 mod openings;
+mod overload;
 mod panics;
 mod probes;
 mod refusals;

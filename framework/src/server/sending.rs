@@ -1,0 +1,136 @@
+//! The task of a call, which ends soon after the call's deadline even if its caller takes nothing of the answer.
+//!
+//! An answer is asked for its next part only when there is room for it at the caller's end, so one that is not taken sees
+//! no deadline. What is left then is to reset its stream, by dropping the task.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    task_local,
+    time::{Duration, Instant, Sleep, sleep_until},
+};
+
+/// How much later than the answer itself sees its deadline the stream is reset, so that a caller who takes what comes
+/// gets the status.
+const GRACE: Duration = Duration::from_millis(20);
+
+task_local! {
+    static DEADLINE: Cell<Option<Instant>>;
+}
+
+/// The answer of this task is to end by `deadline`.
+pub(super) fn until(deadline: Instant) {
+    // Over HTTP/1.1 no call has a task of its own, and none is gRPC.
+    let _ = DEADLINE.try_with(|cell| cell.set(Some(deadline)));
+}
+
+/// Whether the answer of this task is dropped because its deadline has passed.
+pub(super) fn is_cut() -> bool {
+    DEADLINE
+        .try_with(Cell::get)
+        .is_ok_and(|deadline| deadline.is_some_and(|deadline| deadline <= Instant::now()))
+}
+
+pin_project! {
+    /// The task.
+    pub(super) struct Sending<F> {
+        #[pin]
+        call: Option<F>,
+        deadline: Option<Instant>,
+        // Made when the answer has to wait, which that of most unary calls never does.
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
+impl<F> Sending<F> {
+    pub(super) fn new(call: F) -> Self {
+        Self {
+            call: Some(call),
+            deadline: None,
+            timer: None,
+        }
+    }
+}
+
+impl<F: Future> Future for Sending<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(call) = this.call.as_mut().as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        let (polled, deadline) = DEADLINE.sync_scope(Cell::new(*this.deadline), || {
+            (call.poll(cx), DEADLINE.with(Cell::get))
+        });
+        *this.deadline = deadline;
+        let Some(deadline) = deadline.filter(|_| polled.is_pending()) else {
+            return polled.map(drop);
+        };
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(deadline + GRACE)));
+        }
+        let timer = this.timer.as_mut().as_pin_mut().expect("it was just set");
+        ready!(timer.poll(cx));
+        DEADLINE.sync_scope(Cell::new(Some(deadline)), || this.call.set(None));
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_done_by_its_deadline_is_dropped_soon_after() {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        Sending::new(async move {
+            until(deadline);
+            pending::<()>().await;
+        })
+        .await;
+        let late = deadline.elapsed();
+        assert!(late >= GRACE && late < 2 * GRACE, "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_knows_why() {
+        struct Told<'t>(&'t Cell<Option<bool>>);
+        impl Drop for Told<'_> {
+            fn drop(&mut self) {
+                self.0.set(Some(is_cut()));
+            }
+        }
+        let (cut, left) = (Cell::new(None), Cell::new(None));
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let call = |told| {
+            Sending::new(async move {
+                let _told = Told(told);
+                until(deadline);
+                pending::<()>().await;
+            })
+        };
+        {
+            let mut call = std::pin::pin!(call(&left));
+            poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+        }
+        call(&cut).await;
+        assert_eq!((cut.get(), left.get()), (Some(true), Some(false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_deadline_a_call_takes_its_time() {
+        let started = Instant::now();
+        Sending::new(tokio::time::sleep(Duration::from_secs(3600))).await;
+        assert!(started.elapsed() >= Duration::from_secs(3600));
+    }
+}

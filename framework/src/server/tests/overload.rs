@@ -1,0 +1,134 @@
+//! More calls than the server takes, and what is served all the same.
+
+use prost::Message;
+use prost_types::Any;
+use tokio::time::{Duration, Instant};
+use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::support::{Connection, LONG, Order, TestServer};
+use crate::server::Settings;
+
+const CALLS_MAX: usize = 2;
+
+/// A server of [`CALLS_MAX`] calls, all of them taken: by a call that waits and by a stream that does not end.
+async fn full() -> (TestServer, Connection, impl Drop) {
+    struct Held {
+        call: tokio::task::JoinHandle<Result<String, Status>>,
+        _stream: tonic::Streaming<Order>,
+    }
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.call.abort();
+        }
+    }
+    let settings = Settings {
+        calls_max: CALLS_MAX,
+        ..Settings::default()
+    };
+    let mut server = TestServer::start(settings).await;
+    server.server.health().set_serving(true);
+    let connection = server.connect().await;
+    let waiting = connection.clone();
+    let call = tokio::spawn(async move { waiting.say("wait").await });
+    let order = tonic::Request::new(Order::new("never"));
+    let stream = connection.stream(order).await.unwrap().into_inner();
+    server.running(CALLS_MAX).await;
+    let held = Held {
+        call,
+        _stream: stream,
+    };
+    (server, connection, held)
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Details {
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_refused_at_once_with_the_time_to_wait() {
+    let (mut server, connection, held) = full().await;
+    for _ in 0..20 {
+        let status = connection.say("hello").await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("2 calls"), "{status}");
+        let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
+        let pushback: u64 = pushback.to_str().unwrap().parse().unwrap();
+        assert!((50..=150).contains(&pushback), "{pushback}");
+        let details = Details::decode(status.details()).unwrap().details;
+        let [info] = details.as_slice() else {
+            panic!("{details:?}")
+        };
+        assert_eq!(info.type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        let info = RetryInfo::decode(info.value.as_slice()).unwrap();
+        let delay = Duration::try_from(info.retry_delay.unwrap()).unwrap();
+        assert_eq!(u64::try_from(delay.as_millis()).unwrap(), pushback);
+    }
+    drop(held);
+    server.running(0).await;
+    // Counted down just after the handler has gone.
+    let deadline = Instant::now() + LONG;
+    while connection.say("hello").await.is_err() {
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[tokio::test]
+async fn health_and_probes_are_answered_however_many_calls_there_are() {
+    let (server, connection, _held) = full().await;
+    let mut client = HealthClient::new(connection.clone());
+    let request = || HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut watches = Vec::new();
+    for _ in 0..2 * CALLS_MAX {
+        let status = client.check(request()).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving);
+        let mut watch = client.watch(request()).await.unwrap().into_inner();
+        assert_eq!(
+            watch.message().await.unwrap().unwrap().status(),
+            ServingStatus::Serving
+        );
+        watches.push(watch);
+    }
+    let metrics = super::metrics::metrics(&server).await;
+    // The watches take no call's place.
+    assert!(metrics.contains("\nmicro_server_active_calls 2\n"), "{metrics}");
+    assert!(metrics.contains("\nmicro_server_calls_limit 2\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted() {
+    let (server, connection, _held) = full().await;
+    for _ in 0..3 {
+        connection.say("hello").await.unwrap_err();
+    }
+    let metrics = super::metrics::metrics(&server).await;
+    assert!(
+        metrics.contains("\nmicro_server_refused_calls_total 3\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_that_follows_the_load_lets_calls_pass() {
+    let settings = Settings {
+        calls_adaptive: true,
+        ..Settings::default()
+    };
+    let server = TestServer::start(settings).await;
+    let connection = server.connect().await;
+    for _ in 0..200 {
+        assert_eq!(connection.say("hello").await.unwrap(), "hello");
+    }
+}
