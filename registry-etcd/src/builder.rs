@@ -86,8 +86,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an address, a prefix or a user that is not allowed, and for a file that cannot
-    /// be read or has not what it should have.
+    /// [`ErrorKind::InvalidArgument`](micro_registry::ErrorKind::InvalidArgument) for an address, a prefix or a user that
+    /// is not allowed, and for a file that cannot be read or has not what it should have.
     pub fn build(mut self) -> Result<Etcd> {
         if self.addresses.is_empty() {
             self.addresses.push(server::DEFAULT.to_owned());

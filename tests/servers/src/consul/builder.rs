@@ -61,8 +61,9 @@ impl ConsulBuilder {
         self
     }
 
-    /// Keeps on disk what is known, so that it is there after [`Node::start_again`]. Default: one server alone loses
-    /// everything, and starts faster; several keep it.
+    /// Keeps on disk what is known, so that it is there after
+    /// [`Node::start_again`](crate::Node::start_again). Default: one server alone loses everything, and starts faster;
+    /// several keep it.
     #[must_use]
     pub fn keeps_data(mut self) -> Self {
         self.keeps_data = true;
