@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dial;
+mod fitness;
 mod login;
 
 use std::{
@@ -18,11 +19,11 @@ use tokio::{
     time::{self, Instant},
 };
 
-use self::{attempt::Attempt, login::LOGIN_INTERVAL};
+use self::{attempt::Attempt, fitness::Fitness, login::LOGIN_INTERVAL};
 use crate::{
     credentials::Credentials,
     error::{self, error},
-    server::{Server, Servers},
+    server::Servers,
     tls::Files,
 };
 
@@ -192,37 +193,67 @@ impl Connection {
         Ok(attempt.answered(answer))
     }
 
-    /// Tries one server after the other, the one that is spoken to first.
+    /// Tries one server after the other, the one that is spoken to first; the fittest has to do if none is fit.
     async fn connect(&self, what: &str) -> Result<Session> {
+        let mut spare: Option<(Fitness, usize, Client)> = None;
         let mut reasons = Vec::new();
         for _ in 0..self.servers.len() {
             let at = self.servers.current();
-            let server = self.servers.get(at);
             let attempt = Attempt::new(|| self.servers.leave(at));
-            match attempt.answered(self.connect_to(server).await) {
-                Ok(client) => return Ok(self.begin(client, at)),
-                Err((ErrorKind::Unavailable, reason)) => {
-                    self.servers.leave(at);
-                    reasons.push(format!("{server}: {reason}"));
+            let entered = match self.connect_to(at).await {
+                Ok((Fitness::Fit, client)) => self.enter(client, at).await.map(Ok),
+                Ok(unfit) => Ok(Err(unfit)),
+                Err(reason) => Err((ErrorKind::Unavailable, reason)),
+            };
+            match attempt.answered(entered) {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err((fitness, client))) => {
+                    if spare.as_ref().is_none_or(|(best, ..)| *best < fitness) {
+                        spare = Some((fitness, at, client));
+                    }
                 }
-                Err((kind, reason)) => {
-                    return Err(self.fail(kind, format!("{server}: {reason}"), what));
-                }
+                Err((ErrorKind::Unavailable, reason)) => reasons.push(reason),
+                Err((kind, reason)) => return Err(self.fail(kind, reason, what)),
             }
+            self.servers.leave(at);
         }
-        Err(self.fail(ErrorKind::Unavailable, reasons.join("; "), what))
+        let Some((_, at, client)) = spare else {
+            return Err(self.fail(ErrorKind::Unavailable, reasons.join("; "), what));
+        };
+        self.servers.return_to(at);
+        let attempt = Attempt::new(|| self.servers.leave(at));
+        let entered = attempt.answered(self.enter(client, at).await);
+        entered.map_err(|(kind, reason)| {
+            if kind == ErrorKind::Unavailable {
+                self.servers.leave(at);
+            }
+            self.fail(kind, reason, what)
+        })
     }
 
-    async fn connect_to(&self, server: &Server) -> Result<Client, (ErrorKind, String)> {
-        let away = |error: &dyn std::error::Error| (ErrorKind::Unavailable, chain(error));
+    async fn connect_to(&self, at: usize) -> Result<(Fitness, Client), String> {
+        let server = self.servers.get(at);
+        let failed = |error: &dyn std::error::Error| format!("{server}: {}", chain(error));
         let channel = dial::dial(server, &self.files)
             .await
-            .map_err(|error| away(&*error))?;
+            .map_err(|error| failed(&*error))?;
         let client = Client::from_channel(channel, None)
             .await
-            .map_err(|error| away(&error))?;
-        self.log_in(&client).await?;
-        Ok(client)
+            .map_err(|error| failed(&error))?;
+        // Without others there is no choice.
+        let fitness = if self.servers.len() == 1 {
+            Fitness::Fit
+        } else {
+            Fitness::of(&client).await
+        };
+        Ok((fitness, client))
+    }
+
+    async fn enter(&self, client: Client, at: usize) -> Result<Session, (ErrorKind, String)> {
+        let server = self.servers.get(at);
+        let done = self.log_in(&client).await;
+        done.map_err(|(kind, reason)| (kind, format!("{server}: {reason}")))?;
+        Ok(self.begin(client, at))
     }
 
     fn begin(&self, client: Client, at: usize) -> Session {

@@ -107,6 +107,11 @@ impl Servers {
             .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Speaks to the one at `at` again, which was left.
+    pub(crate) fn return_to(&self, at: usize) {
+        self.current.store(at, Ordering::Relaxed);
+    }
+
     pub(crate) fn any_https(&self) -> bool {
         self.servers.iter().any(Server::is_https)
     }

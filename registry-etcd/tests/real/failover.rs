@@ -44,6 +44,29 @@ async fn an_address_where_nobody_listens_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_first_call_passes_over_servers_that_sleep_or_have_lost_the_others() {
+    let (fit, asleep, bereft) = (server().await, server().await, three().await);
+    asleep.nodes()[0].pause();
+    bereft.nodes()[1].kill();
+    bereft.nodes()[2].kill();
+    let started = Instant::now();
+    while bereft.leader().await.is_some() {
+        assert!(started.elapsed() < LIMIT);
+    }
+    let addresses = [&asleep, &bereft, &fit].map(Server::address);
+    let registry = Etcd::builder().address(addresses.join(",")).build().unwrap();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    assert!(stored(&fit).await.is_some());
+
+    // What one server knows has to do where there is none that is fit.
+    let addresses = [&asleep, &bereft].map(Server::address);
+    let registry = Etcd::builder().address(addresses.join(",")).build().unwrap();
+    assert!(registry.get_service("greeter").await.unwrap().is_empty());
+    let error = registry.register(&node("boot-1"), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test]
 async fn every_address_that_fails_is_named() {
     let registry = Etcd::builder()
         .address("127.0.0.1:1,127.0.0.1:2")
