@@ -3,7 +3,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use super::{
     attempt::Attempt,
@@ -46,7 +46,7 @@ impl Call {
         source: &Source,
         retry: &mut Retry,
     ) -> Raced {
-        let first_endpoint = Arc::clone(&place.endpoint);
+        let (first_endpoint, started) = (Arc::clone(&place.endpoint), Instant::now());
         let mut first = pin!(self.attempt(place, body, previous));
         tokio::select! {
             biased;
@@ -66,6 +66,7 @@ impl Call {
                 (second.await, first_endpoint)
             },
             attempt = &mut second => if decides(&attempt) {
+                self.overtaken(&first_endpoint, started);
                 (attempt, first_endpoint)
             } else {
                 (first.await, second_endpoint)
@@ -75,6 +76,14 @@ impl Call {
             attempt,
             sent: 2,
             other: Some(other),
+        }
+    }
+
+    /// Counts the call as one that `endpoint` failed, if it has answered nothing at all since it was sent there: it may
+    /// stand still, and nobody waits for it long enough to find out. One that is only slow answers other calls.
+    fn overtaken(&self, endpoint: &Candidate, since: Instant) {
+        if endpoint.load.is_silent_since(since) && endpoint.flags.streak.failed() {
+            self.target.shared.attention.notify_one();
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Load {
     mean_ns: AtomicU64,
     /// When they were last changed.
     updated_ns: AtomicU64,
+    /// When a call was answered last.
+    answered_ns: AtomicU64,
     /// When the first of the calls that wait began to wait.
     waiting_since_ns: AtomicU64,
 }
@@ -48,6 +50,7 @@ impl Load {
             latency_ns: AtomicU64::new(0),
             mean_ns: AtomicU64::new(0),
             updated_ns: AtomicU64::new(0),
+            answered_ns: AtomicU64::new(0),
             waiting_since_ns: AtomicU64::new(0),
         }
     }
@@ -64,6 +67,7 @@ impl Load {
     /// Takes in how long an answer took: a slower one at once, a faster one by and by.
     pub(super) fn answered(&self, latency: Duration, now: Instant) {
         self.calls.fetch_sub(WAITING, Ordering::Relaxed);
+        self.answered_ns.store(self.since_epoch(now), Ordering::Relaxed);
         let (sample, decayed) = (latency.as_nanos() as f64, self.estimate(&self.latency_ns, now));
         let next = if sample > decayed {
             sample
@@ -112,6 +116,11 @@ impl Load {
 
     fn latency_ns(&self, now: Instant) -> f64 {
         self.estimate(&self.latency_ns, now).max(self.silence(now))
+    }
+
+    /// Whether no call was answered after `instant`.
+    pub(super) fn is_silent_since(&self, instant: Instant) -> bool {
+        self.answered_ns.load(Ordering::Relaxed) < self.since_epoch(instant)
     }
 
     /// For how long calls have waited while none was answered, in nanoseconds.
@@ -267,6 +276,20 @@ mod tests {
         time::advance(HALF_LIFE * 100).await;
         assert_eq!(load.in_flight(), 1);
         assert_eq!(load.latency(Instant::now()), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_silent_until_it_answers() {
+        let load = Load::new();
+        time::advance(millis(10)).await;
+        let sent = Instant::now();
+        load.started(sent);
+        time::advance(millis(10)).await;
+        load.started(Instant::now());
+        load.abandoned(millis(10), Instant::now());
+        assert!(load.is_silent_since(sent));
+        load.answered(millis(10), Instant::now());
+        assert!(!load.is_silent_since(sent));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use micro::{CallOptions, Channel, Client, Policy, registry::Idempotency};
+use micro::{CallOptions, Channel, Client, EndpointState, Policy, registry::Idempotency};
 use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
@@ -157,6 +157,20 @@ async fn a_late_answer_is_overtaken_by_another_node_s() {
     let (nodes, _client, channel) = good_and(Behaviour::Hang, Idempotency::Idempotent).await;
     let hedged = channel.options(CallOptions::new().hedge_delay(Duration::from_millis(20)));
     assert!(until_met(&nodes, &hedged).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_is_overtaken_again_and_again_and_answers_nothing_is_left_out() {
+    let (nodes, _client, channel) = good_and(Behaviour::Hang, Idempotency::Idempotent).await;
+    let hedged = channel.options(CallOptions::new().hedge_delay(Duration::from_millis(20)));
+    eventually("the node that hangs is left out", async || {
+        assert!(until_met(&nodes, &hedged).await.is_empty());
+        let endpoints = hedged.endpoints().await.unwrap();
+        endpoints
+            .iter()
+            .any(|endpoint| endpoint.node.id() == "bad" && endpoint.state == EndpointState::Ejected)
+    })
+    .await;
 }
 
 #[tokio::test]
