@@ -36,6 +36,8 @@ pub enum Size {
     OneThatRemembers,
     /// Three servers. With Consul there is an agent beside them, as on every host, and services know it alone.
     Three,
+    /// One server that lets hundreds in from one address.
+    OneForHundreds,
     /// One server that denies what no rule allows.
     OneWithRights,
 }
@@ -82,6 +84,9 @@ impl World {
                 let builder = match size {
                     Size::One => Consul::builder(),
                     Size::OneThatRemembers => Consul::builder().keeps_data(),
+                    Size::OneForHundreds => {
+                        Consul::builder().configuration("limits { http_max_conns_per_client = 4000 }")
+                    }
                     Size::Three => Consul::builder().servers(3).client_agent(),
                     Size::OneWithRights => Consul::builder().rights(),
                 };
@@ -91,7 +96,7 @@ impl World {
             }
             Backend::Etcd => {
                 let builder = match size {
-                    Size::One | Size::OneThatRemembers => Etcd::builder(),
+                    Size::One | Size::OneThatRemembers | Size::OneForHundreds => Etcd::builder(),
                     Size::Three => Etcd::builder().members(3),
                     Size::OneWithRights => Etcd::builder().users(),
                 };

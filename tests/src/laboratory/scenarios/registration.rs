@@ -126,18 +126,19 @@ pub(super) async fn id_of_its_own(setup: Setup) -> Outcome {
 
 /// F22: hundreds of nodes find their registry back at once.
 pub(super) async fn crowd(setup: Setup) -> Outcome {
-    let laboratory = Laboratory::start(&setup, Size::One).await;
-    let nodes = setup.pace.of(50, 500);
-    let counted = Arc::new(Counted {
-        registry: laboratory.world.direct(),
-        taken: Mutex::default(),
-    });
+    let laboratory = Laboratory::start(&setup, Size::OneForHundreds).await;
+    let nodes = setup.pace.of(200, 500);
+    let taken = Arc::new(Mutex::default());
     let mut services = JoinSet::new();
     for index in 0..nodes {
         let service = Service::builder(SERVICE)
             .id(format!("crowd-{index}"))
-            .registry(Arc::clone(&counted) as Arc<dyn Registry>)
-            .environment([("MICRO_REGISTER_TTL", "15s")])
+            // Each has a handle of its own, as processes have.
+            .registry(Arc::new(Counted {
+                registry: laboratory.world.direct(),
+                taken: Arc::clone(&taken),
+            }))
+            .environment([("MICRO_REGISTER_TTL", "30s")])
             .control(Handle::current())
             .build()
             .expect("a good service");
@@ -156,7 +157,7 @@ pub(super) async fn crowd(setup: Setup) -> Outcome {
     let back = Instant::now();
     wait("all are registered again", PATIENCE, all).await;
     let registered = back.elapsed();
-    let peak = counted.peak(back);
+    let peak = peak(&taken, back);
     drop(services);
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     let allowed = 1.5 * nodes as f64 / SPREAD.as_secs_f64();
@@ -178,36 +179,32 @@ pub(super) async fn crowd(setup: Setup) -> Outcome {
         )
 }
 
-/// A registry that writes down when it took a node.
+/// A registry that writes down when a node was sent that it took.
 #[derive(Debug)]
 struct Counted {
     registry: Arc<dyn Registry>,
-    taken: Mutex<Vec<Instant>>,
+    taken: Arc<Mutex<Vec<Instant>>>,
 }
 
-impl Counted {
-    /// The most that were taken in any second after `since`.
-    fn peak(&self, since: Instant) -> usize {
-        let mut taken = self.taken.lock().expect("no panic while locked").clone();
-        taken.retain(|at| *at > since);
-        taken.sort();
-        let second = Duration::from_secs(1);
-        let counts = taken
-            .iter()
-            .enumerate()
-            .map(|(index, first)| taken[index..].partition_point(|at| *at < *first + second));
-        counts.max().unwrap_or(0)
-    }
+/// The most that were sent in any second after `since`.
+fn peak(taken: &Mutex<Vec<Instant>>, since: Instant) -> usize {
+    let mut taken = taken.lock().expect("no panic while locked").clone();
+    taken.retain(|at| *at > since);
+    taken.sort();
+    let second = Duration::from_secs(1);
+    let counts = taken
+        .iter()
+        .enumerate()
+        .map(|(index, first)| taken[index..].partition_point(|at| *at < *first + second));
+    counts.max().unwrap_or(0)
 }
 
 #[async_trait]
 impl Registry for Counted {
     async fn register(&self, node: &Node, ttl: Duration) -> Result<()> {
+        let sent = Instant::now();
         self.registry.register(node, ttl).await?;
-        self.taken
-            .lock()
-            .expect("no panic while locked")
-            .push(Instant::now());
+        self.taken.lock().expect("no panic while locked").push(sent);
         Ok(())
     }
 
