@@ -26,18 +26,25 @@ struct Arguments {
 enum Benchmark {
     /// Calls by our client and server against those by a bare tonic channel and server
     Calls(calls::Settings),
+    /// Instructions that a unary call costs its client, by callgrind: ours and a bare channel's
+    Instructions(calls::instructions::Settings),
     /// A server of one of the contestants, until its standard input ends
     #[command(hide = true)]
     Serve(calls::server::Settings),
     /// One round of one contestant's client
     #[command(hide = true)]
     Client(calls::client::Settings),
+    /// Calls whose instructions are counted
+    #[command(hide = true)]
+    Counted(calls::client::Counted),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().benchmark {
         Benchmark::Calls(settings) => calls::run(&settings),
         Benchmark::Serve(settings) => calls::server::run(&settings),
+        Benchmark::Instructions(settings) => calls::instructions::run(&settings),
+        Benchmark::Counted(settings) => calls::client::run_counted(&settings),
         Benchmark::Client(settings) => calls::client::run(&settings),
     };
     match outcome {

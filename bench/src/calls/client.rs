@@ -46,6 +46,17 @@ pub(crate) struct Settings {
     pub(super) seconds: f64,
 }
 
+/// What a client is told whose instructions are counted.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Counted {
+    #[arg(long)]
+    kind: Kind,
+    #[arg(long, value_delimiter = ',')]
+    servers: Vec<SocketAddr>,
+    #[arg(long)]
+    calls: u64,
+}
+
 /// Whose client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -100,38 +111,72 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Makes so many calls, one after the other and all on one thread, and prints nothing.
+pub(crate) fn run_counted(settings: &Counted) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match settings.kind {
+            Kind::Raw => repeat(raw(&settings.servers).await?, settings.calls).await,
+            Kind::Balance => repeat(balanced(&settings.servers)?, settings.calls).await,
+            Kind::Micro => repeat(ours(&settings.servers)?, settings.calls).await,
+        }
+    })
+}
+
+async fn repeat<T>(mut clients: Vec<BenchClient<T>>, calls: u64) -> Result<()>
+where
+    T: GrpcService<tonic::body::Body>,
+    T::Error: Into<StdError>,
+    T::ResponseBody: Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
+    let client = clients.first_mut().ok_or("no server was named")?;
+    for _ in 0..calls {
+        client.echo(Payload::default()).await?;
+    }
+    Ok(())
+}
+
 async fn round(settings: &Settings) -> Result<Figures> {
-    let endpoints = settings
-        .servers
+    let servers = &settings.servers;
+    match settings.kind {
+        Kind::Raw => measure(raw(servers).await?, settings).await,
+        Kind::Balance => measure(balanced(servers)?, settings).await,
+        Kind::Micro => measure(ours(servers)?, settings).await,
+    }
+}
+
+fn endpoints(servers: &[SocketAddr]) -> Result<Vec<Endpoint>> {
+    let endpoints = servers
         .iter()
         .map(|server| Endpoint::from_shared(format!("http://{server}")));
-    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-    match settings.kind {
-        Kind::Raw => {
-            let mut clients = Vec::new();
-            for endpoint in endpoints {
-                clients.push(BenchClient::new(endpoint.connect().await?));
-            }
-            measure(clients, settings).await
-        }
-        Kind::Balance => {
-            let channel = tonic::transport::Channel::balance_list(endpoints.into_iter());
-            measure(vec![BenchClient::new(channel)], settings).await
-        }
-        Kind::Micro => {
-            let nodes: Vec<_> = settings
-                .servers
-                .iter()
-                .map(|server| format!("bench={server}"))
-                .collect();
-            let registry: micro::registry::Static = nodes.join(",").parse()?;
-            let client = micro::Client::builder(Arc::new(registry)).build()?;
-            let channel = client
-                .channel("bench")
-                .descriptors(crate::bench::FILE_DESCRIPTOR_SET)?;
-            measure(vec![BenchClient::new(channel)], settings).await
-        }
+    Ok(endpoints.collect::<Result<_, _>>()?)
+}
+
+async fn raw(servers: &[SocketAddr]) -> Result<Vec<BenchClient<tonic::transport::Channel>>> {
+    let mut clients = Vec::new();
+    for endpoint in endpoints(servers)? {
+        clients.push(BenchClient::new(endpoint.connect().await?));
     }
+    Ok(clients)
+}
+
+fn balanced(servers: &[SocketAddr]) -> Result<Vec<BenchClient<tonic::transport::Channel>>> {
+    let endpoints = endpoints(servers)?.into_iter();
+    Ok(vec![BenchClient::new(tonic::transport::Channel::balance_list(
+        endpoints,
+    ))])
+}
+
+fn ours(servers: &[SocketAddr]) -> Result<Vec<BenchClient<micro::Channel>>> {
+    let nodes: Vec<_> = servers.iter().map(|server| format!("bench={server}")).collect();
+    let registry: micro::registry::Static = nodes.join(",").parse()?;
+    let client = micro::Client::builder(Arc::new(registry)).build()?;
+    let channel = client.channel("bench");
+    Ok(vec![BenchClient::new(
+        channel.descriptors(crate::bench::FILE_DESCRIPTOR_SET)?,
+    )])
 }
 
 /// What the callers share.

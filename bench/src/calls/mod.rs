@@ -1,6 +1,7 @@
 //! Calls by our client and server against those by a bare tonic channel and server, in turn, as ratios.
 
 pub(crate) mod client;
+pub(crate) mod instructions;
 mod ratio;
 pub(crate) mod server;
 
