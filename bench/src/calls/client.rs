@@ -151,7 +151,15 @@ fn endpoints(servers: &[SocketAddr]) -> Result<Vec<Endpoint>> {
     let endpoints = servers
         .iter()
         .map(|server| Endpoint::from_shared(format!("http://{server}")));
-    Ok(endpoints.collect::<Result<_, _>>()?)
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+    // The settings that ours has by default.
+    let alike = |endpoint: Endpoint| {
+        endpoint
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true)
+    };
+    Ok(endpoints.into_iter().map(alike).collect())
 }
 
 async fn raw(servers: &[SocketAddr]) -> Result<Vec<BenchClient<tonic::transport::Channel>>> {

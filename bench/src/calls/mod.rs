@@ -114,7 +114,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     };
     println!(
         "{} rounds of {} s in turn; on in micro: discovery (static registry), picks (least_loaded), retries and their \
-         budget, deadlines, limits, tracing without a subscriber; HTTP/2 settings as each has them by default",
+         budget, deadlines, limits, tracing without a subscriber; the bare ones have our HTTP/2 settings",
         settings.rounds, settings.seconds
     );
     for workload in workloads {

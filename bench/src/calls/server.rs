@@ -1,6 +1,6 @@
 //! The servers of the calls: the same handlers on tonic's server and on ours.
 
-use std::{io::Read as _, net::SocketAddr, sync::Arc, thread};
+use std::{io::Read as _, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::{net::TcpListener, sync::oneshot};
@@ -53,7 +53,11 @@ async fn tonic(stopped: oneshot::Receiver<()>) -> Result<()> {
     let incoming = tokio_stream::StreamExt::map(incoming, |accepted| {
         accepted.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
     });
+    // The settings that ours has by default.
     tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(200)
         .add_service(BenchServer::new(Handlers))
         .serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;

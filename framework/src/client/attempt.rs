@@ -45,6 +45,8 @@ pub(super) enum Attempt {
 /// The beginning of an answer.
 pub(super) struct Answer {
     pub(super) head: response::Parts,
+    /// Whether the headers have the call's status already. As a rule it comes last, in trailers.
+    pub(super) is_ended: bool,
     /// The first frame of the body, where it was waited for.
     pub(super) first: Option<Frame<Bytes>>,
     pub(super) incoming: Incoming,
@@ -54,14 +56,19 @@ pub(super) struct Answer {
 impl Answer {
     /// What the server says went wrong, as far as it has said so: in its headers, or in trailers that follow at once.
     pub(super) fn failure(&self) -> Option<Failure> {
-        let trailers = self.first.as_ref().and_then(Frame::trailers_ref);
-        Failure::answered(trailers.unwrap_or(&self.head.headers))
+        Failure::answered(self.ending()?)
     }
 
     /// The status of such a failure.
     pub(super) fn status(&self) -> Option<Status> {
-        let trailers = self.first.as_ref().and_then(Frame::trailers_ref);
-        Status::from_header_map(trailers.unwrap_or(&self.head.headers))
+        Status::from_header_map(self.ending()?)
+    }
+
+    fn ending(&self) -> Option<&HeaderMap> {
+        if self.is_ended {
+            return Some(&self.head.headers);
+        }
+        self.first.as_ref().and_then(Frame::trailers_ref)
     }
 }
 
@@ -69,7 +76,7 @@ impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
     pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
         let endpoint = Arc::clone(&place.endpoint);
-        let request = match self.request(&endpoint, body, previous) {
+        let request = match self.request(&place, body, previous) {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },
         };
@@ -80,7 +87,9 @@ impl Call {
                 return failed(&error.into_error(), body, &mut place);
             }
         };
-        if unsent::is_wrong_service(response.headers()) {
+        // Looked up once: each look hashes a name, on the path of every call.
+        let is_ended = response.headers().contains_key(Status::GRPC_STATUS);
+        if is_ended && unsent::is_wrong_service(response.headers()) {
             place.refused();
             return Attempt::Unsent {
                 body: None,
@@ -88,11 +97,14 @@ impl Call {
                 connections: vec![place.connection.id],
             };
         }
-        place.answered(response.headers());
+        place.answered();
+        if is_ended {
+            place.heard(response.headers());
+        }
         let (head, mut incoming) = response.into_parts();
         // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
         let mut first = None;
-        if self.kind.unary && self.kind.idempotent && !head.headers.contains_key(Status::GRPC_STATUS) {
+        if self.kind.unary && self.kind.idempotent && !is_ended {
             first = match incoming.frame().await.transpose() {
                 Ok(frame) => frame,
                 Err(error) => {
@@ -107,6 +119,7 @@ impl Call {
         }
         Attempt::Answered(Answer {
             head,
+            is_ended,
             first,
             incoming,
             place,
@@ -115,10 +128,11 @@ impl Call {
 
     fn request(
         &self,
-        endpoint: &Candidate,
+        place: &Place,
         body: RequestBody,
         previous: u32,
     ) -> Result<Request<RequestBody>, Status> {
+        let endpoint = &place.endpoint;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(endpoint.authority.clone());
@@ -131,14 +145,14 @@ impl Call {
         *request.uri_mut() = uri;
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();
-        self.stamp(request.headers_mut(), previous);
+        self.stamp(request.headers_mut(), place.started, previous);
         Ok(request)
     }
 
     /// Sets what differs from attempt to attempt.
-    fn stamp(&self, headers: &mut HeaderMap, previous: u32) {
+    fn stamp(&self, headers: &mut HeaderMap, now: Instant, previous: u32) {
         if let Some(end) = self.times.end {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(now);
             headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
         }
         if previous > 0 {

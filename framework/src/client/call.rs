@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
-use tokio::time::{self, Instant};
+use tokio::time;
 use tonic::{Status, body::Body};
 
 use super::{
@@ -80,7 +80,7 @@ pub(super) async fn run(
         kind.unary,
         target.settings.request_timeout,
     );
-    if times.headers <= Instant::now() {
+    if times.headers <= times.made {
         return Err(Status::deadline_exceeded(format!(
             "the deadline passed before `{}` was called",
             target.service
@@ -214,12 +214,14 @@ impl Call {
     fn answer(&self, answer: Answer) -> Response<Body> {
         let Answer {
             mut head,
+            is_ended,
             first,
             incoming,
             place,
         } = answer;
         let peer = place.endpoint.peer.clone();
-        if is_failure(&head.headers)
+        if is_ended
+            && is_failure(&head.headers)
             && let Some(node) = peer.header()
         {
             head.headers.insert(NODE_HEADER, node);

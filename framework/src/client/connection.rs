@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use micro_registry::Address;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -84,7 +84,7 @@ impl Connection {
             spoken: Some(Arc::clone(&spoken)),
             head: Vec::with_capacity(FRAME_HEAD),
         });
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, connection) = http2::Builder::new(Boxed)
             .timer(TokioTimer::new())
             .max_header_list_size(HEADER_LIST_SIZE_MAX)
             .keep_alive_interval(plan.keepalive.interval)
@@ -181,10 +181,27 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Runs what hyper runs beside a connection, one future a request, on the present runtime.
+///
+/// In a box each: hyper's future holds request and response and is long, and on its way into a task, and out of it, it
+/// is copied many times.
+#[derive(Clone, Copy, Debug)]
+struct Boxed;
+
+impl<F> hyper::rt::Executor<F> for Boxed
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        // It ends with its connection, which the control task owns.
+        tokio::spawn(Box::pin(future));
+    }
+}
+
 /// Moves the frames of a connection; done when the connection has ended.
 #[derive(Debug)]
 pub(super) struct Driver {
-    connection: http2::Connection<TokioIo<Heard>, RequestBody, TokioExecutor>,
+    connection: http2::Connection<TokioIo<Heard>, RequestBody, Boxed>,
     streams_max: Arc<AtomicUsize>,
 }
 

@@ -1,13 +1,13 @@
 //! What is known of the methods of a service: from descriptors, or from the nodes' records.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use micro_registry::{Idempotency, Method};
 
 /// What is known of each method, by the path of its requests.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Methods {
-    by_path: HashMap<Box<str>, Kind>,
+    by_path: BTreeMap<Box<str>, Kind>,
 }
 
 /// What the path of a call has to know of a method.

@@ -30,7 +30,8 @@ pub(super) struct Place {
     pub(super) endpoint: Arc<Candidate>,
     pub(super) connection: Arc<Connection>,
     shared: Arc<Shared>,
-    started: Instant,
+    /// When it was taken.
+    pub(super) started: Instant,
     /// Until when the call is to be answered; `None` once its answer was handed to the caller.
     deadline: Option<Instant>,
     answered: bool,
@@ -59,15 +60,14 @@ impl Place {
         }
     }
 
-    /// Takes in the headers of an answer.
-    pub(super) fn answered(&mut self, headers: &HeaderMap) {
+    /// Takes in that an answer has begun.
+    pub(super) fn answered(&mut self) {
         let now = Instant::now();
         self.endpoint
             .load
             .answered(now.saturating_duration_since(self.started), now);
         self.answered = true;
         self.connection.set_answered();
-        self.heard(headers);
     }
 
     /// Takes in what headers or trailers say of how the call ended, if anything.

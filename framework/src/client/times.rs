@@ -17,6 +17,8 @@ pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Until when what must have happened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
+    /// When the call was made.
+    pub(super) made: Instant,
     /// Until when response headers must be there.
     pub(super) headers: Instant,
     /// Until when all must be over; travels as `grpc-timeout`.
@@ -50,6 +52,7 @@ impl Times {
         };
         let headers = headers.unwrap_or(now + FAR);
         Self {
+            made: now,
             headers,
             end,
             timeout: end.unwrap_or(headers).saturating_duration_since(now),

@@ -196,8 +196,9 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, call: F) {
-        // The task ends with its connection, which resets the stream.
-        self.0.spawn(Sending::new(call));
+        // The task ends with its connection, which resets the stream. In a box: the future is long, and is copied often on
+        // its way into a task and out of it.
+        self.0.spawn(Box::pin(Sending::new(call)));
     }
 }
 
