@@ -172,6 +172,11 @@ impl Connection {
         self.connect(&what).await
     }
 
+    /// Whether `session` is the one that calls are made in.
+    pub(crate) fn is_present(&self, session: &Session) -> bool {
+        self.state().speaks_in(session)
+    }
+
     /// Notes that `error` came of `session`, and says so: a server that cannot do its work is left.
     pub(crate) fn failed(&self, session: &Session, what: &str, error: EtcdError) -> Error {
         if error::kind(&error) == ErrorKind::Unavailable {
@@ -304,11 +309,7 @@ impl Connection {
 
     fn leave(&self, session: &Session) {
         let mut state = self.state();
-        if state
-            .session
-            .as_ref()
-            .is_some_and(|present| present.number == session.number)
-        {
+        if state.speaks_in(session) {
             state.session = None;
             self.servers.leave(session.at);
         }
@@ -316,6 +317,13 @@ impl Connection {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while the state is locked")
+    }
+}
+
+impl State {
+    fn speaks_in(&self, session: &Session) -> bool {
+        let present = self.session.as_ref();
+        present.is_some_and(|present| present.number == session.number)
     }
 }
 

@@ -61,7 +61,11 @@ impl Lease {
     ///
     /// [`ErrorKind::Unavailable`] when nobody knows: no server answers, or it has lost the others.
     pub(super) async fn keep_alive(&self, connection: &Connection, what: &str) -> Result<bool> {
-        let stream = self.stream().take();
+        // A server that was left may be asleep, and its connection is of no use to anybody else.
+        let stream = self
+            .stream()
+            .take()
+            .filter(|stream| connection.is_present(&stream.session));
         if let Some(mut stream) = stream {
             let session = stream.session.clone();
             let renewed = connection.answer(&session, what, stream.renew()).await?;
