@@ -1,6 +1,9 @@
 //! How many calls are in flight, and how many there may be.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use metrics::Counter;
 use prost::Message;
@@ -18,7 +21,7 @@ const PUSHBACK_JITTER: f64 = 0.5;
 /// How long to wait, as clients read it that retry (gRFC A6).
 const PUSHBACK_KEY: &str = "grpc-retry-pushback-ms";
 
-/// The calls of a server that have begun and not ended, those of health and reflection left out.
+/// The calls of a server that were admitted and have not ended, those of health and reflection left out.
 #[derive(Debug)]
 pub(super) struct Load {
     active: AtomicUsize,
@@ -38,14 +41,17 @@ impl Load {
         }
     }
 
-    /// A call begins, whether it will be admitted or not.
-    pub(super) fn begin(&self) {
-        self.active.fetch_add(1, Relaxed);
-    }
-
-    /// A call that began has ended.
-    pub(super) fn end(&self) {
-        self.active.fetch_sub(1, Relaxed);
+    /// A place for one more call, until it is dropped; or why there is none.
+    pub(super) fn place(self: &Arc<Self>) -> Result<Place, Status> {
+        let limit = self.limit();
+        // Taken before it is asked whether there is one, so that two cannot take the last.
+        let place = Place(Arc::clone(self));
+        if self.active.fetch_add(1, Relaxed) < limit {
+            return Ok(place);
+        }
+        drop(place);
+        self.refused.increment(1);
+        Err(too_many(limit))
     }
 
     /// A unary call took this long until it ended with `code`.
@@ -67,15 +73,15 @@ impl Load {
     pub(super) fn limit(&self) -> usize {
         self.adaptive.as_ref().map_or(self.calls_max, Adaptive::limit)
     }
+}
 
-    /// Refuses a call that has begun, if with it there are too many.
-    pub(super) fn refusal(&self) -> Option<Status> {
-        let limit = self.limit();
-        if self.active() <= limit {
-            return None;
-        }
-        self.refused.increment(1);
-        Some(too_many(limit))
+/// The place of one call among those in flight.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Load>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use micro_registry::Method;
 use tokio::time::Duration;
 use tonic::{Code, Status};
 
-use super::load::Load;
+use super::load::{Load, Place};
 use crate::telemetry::{Durations, SERVER_CALL, Telemetry};
 
 /// OpenTelemetry's name for a method that nothing is known of: what callers make up is no label.
@@ -51,28 +51,20 @@ impl Route {
         &self.name
     }
 
-    /// Why no handler is to see a call of it that has begun.
-    pub(super) fn refusal(&self) -> Option<Status> {
+    /// Admits a call of it, to a place among those in flight if it takes one; or says why no handler is to see it.
+    pub(super) fn admit(&self) -> Result<Option<Place>, Status> {
         if let Some(reason) = &self.refusal {
-            return Some(Status::unimplemented(reason));
+            return Err(Status::unimplemented(reason));
         }
-        self.load.as_ref()?.refusal()
+        self.load.as_ref().map(Load::place).transpose()
     }
 
-    /// A call of it begins.
-    pub(super) fn begin(&self) {
-        if let Some(load) = &self.load {
-            load.begin();
-        }
-    }
-
-    /// A call of it that began has ended.
-    pub(super) fn end(&self, code: Code, duration: Duration) {
-        if let Some(load) = &self.load {
-            load.end();
-            if self.is_unary {
-                load.took(code, duration);
-            }
+    /// A call of it has ended.
+    pub(super) fn ended(&self, code: Code, duration: Duration) {
+        if let Some(load) = &self.load
+            && self.is_unary
+        {
+            load.took(code, duration);
         }
         self.durations.record(code, duration);
     }

@@ -14,7 +14,7 @@ use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::server::route::Routed;
+use crate::server::{load::Place, route::Routed};
 
 /// Makes [`Admit`].
 #[derive(Clone, Debug)]
@@ -47,11 +47,12 @@ where
     }
 
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
-        match routed.route.refusal() {
-            Some(status) => AdmitFuture::Refused { status: Some(status) },
-            None => AdmitFuture::Admitted {
+        match routed.route.admit() {
+            Ok(place) => AdmitFuture::Admitted {
                 inner: self.inner.call(routed),
+                place,
             },
+            Err(status) => AdmitFuture::Refused { status: Some(status) },
         }
     }
 }
@@ -61,7 +62,7 @@ pin_project! {
     #[project = Projected]
     pub(crate) enum AdmitFuture<F> {
         Refused { status: Option<Status> },
-        Admitted { #[pin] inner: F },
+        Admitted { #[pin] inner: F, place: Option<Place> },
     }
 }
 
@@ -75,21 +76,28 @@ where
         match self.project() {
             Projected::Refused { status } => {
                 let status = status.take().expect("not polled after it is ready");
-                Poll::Ready(Ok(status.into_http().map(|()| AdmitBody { inner: None })))
+                Poll::Ready(Ok(status.into_http().map(|()| AdmitBody {
+                    inner: None,
+                    place: None,
+                })))
             }
-            Projected::Admitted { inner } => {
+            Projected::Admitted { inner, place } => {
                 let Ok(response) = ready!(inner.poll(cx));
-                Poll::Ready(Ok(response.map(|body| AdmitBody { inner: Some(body) })))
+                Poll::Ready(Ok(response.map(|body| AdmitBody {
+                    inner: Some(body),
+                    place: place.take(),
+                })))
             }
         }
     }
 }
 
 pin_project! {
-    /// The body of a handler's answer, or none.
+    /// The body of a handler's answer, or none. Its call has its place until it ends.
     pub(crate) struct AdmitBody<B> {
         #[pin]
         inner: Option<B>,
+        place: Option<Place>,
     }
 }
 

@@ -83,7 +83,6 @@ impl Measured {
             rpc.method = route.name(),
             rpc.response.status_code = Empty,
         );
-        route.begin();
         Self {
             route,
             started: Instant::now(),
@@ -110,7 +109,7 @@ impl Drop for Measured {
             }
         });
         self.span.record("rpc.response.status_code", code_name(code));
-        self.route.end(code, self.started.elapsed());
+        self.route.ended(code, self.started.elapsed());
     }
 }
 

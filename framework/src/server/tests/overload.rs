@@ -107,6 +107,36 @@ async fn health_and_probes_are_answered_however_many_calls_there_are() {
     assert!(metrics.contains("\nmicro_server_calls_limit 2\n"), "{metrics}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn all_places_are_used_however_many_calls_are_refused() {
+    const CALLERS: usize = 100;
+    let settings = Settings {
+        calls_max: CALLS_MAX,
+        streams_max: 1000,
+        ..Settings::default()
+    };
+    let mut server = TestServer::start_in_memory(settings);
+    let connection = server.connect().await;
+    for _ in 0..20 {
+        let calls: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let connection = connection.clone();
+                tokio::spawn(async move { connection.say("wait").await })
+            })
+            .collect();
+        server.running(CALLS_MAX).await;
+        // Those that were refused are back before time passes.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.released.notify_waiters();
+        let mut answered = 0;
+        for call in calls {
+            answered += usize::from(call.await.unwrap().is_ok());
+        }
+        assert_eq!(answered, CALLS_MAX);
+        server.running(0).await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_is_counted() {
     let (server, connection, _held) = full().await;
