@@ -5,6 +5,7 @@
 mod absent;
 mod conflicts;
 mod failures;
+mod files;
 mod main_job;
 mod registries;
 mod rotation;
