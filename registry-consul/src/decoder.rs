@@ -173,7 +173,10 @@ pub(crate) fn each_of(body: &[u8], each: impl FnMut(&RawValue)) -> serde_json::R
     }
     // Bytes that are no text spoil the record that they stand in, and no other.
     let text = String::from_utf8_lossy(body);
-    serde_json::Deserializer::from_str(&text).deserialize_any(Each(each))
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    deserializer.deserialize_any(Each(each))?;
+    // A list that something stands behind may have ended too early.
+    deserializer.end()
 }
 
 #[cfg(test)]
@@ -354,7 +357,7 @@ mod tests {
     fn no_list_is_an_error_and_null_is_an_empty_one() {
         let service = "greeter".parse().unwrap();
         let skipped = SkippedRecords::new(crate::NAME);
-        for body in ["", "{}", "1", "[{}", "[1,,2]"] {
+        for body in ["", "{}", "1", "[{}", "[1,,2]", "[]]", "[] []", "null,"] {
             assert!(
                 Decoder::default()
                     .decode(body.as_bytes(), &service, &skipped)

@@ -36,10 +36,14 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<()> {
         .with_protoc()?
         .run()
         .map_err(|error| format!("{error}; {NEEDED}"))?;
-    for target in targets {
-        fuzz(&target, seconds, &built, &host)?;
+    // One that finds something keeps no other from being run.
+    let found = targets
+        .iter()
+        .filter_map(|target| fuzz(target, seconds, &built, &host).err());
+    match found.map(|error| error.to_string()).collect::<Vec<_>>() {
+        found if found.is_empty() => Ok(()),
+        found => Err(found.join("\n").into()),
     }
-    Ok(())
 }
 
 fn fuzz(target: &str, seconds: u32, built: &Path, host: &str) -> Result<()> {
