@@ -1,4 +1,5 @@
-//! What `micro new` makes: it builds, passes its own test, runs under `micro run` and answers `micro call`.
+//! What `micro new` makes: it builds, passes its own test, runs under `micro run` and answers `micro call`, with mDNS
+//! and with Consul.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use micro_test_servers::Consul;
 use nix::{sys::signal, unistd::Pid};
 use tempfile::TempDir;
 
@@ -36,6 +38,8 @@ struct Bench {
     folder: TempDir,
     micro: PathBuf,
     target: PathBuf,
+    /// What tells of the registry.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Bench {
@@ -45,7 +49,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(".cargo")).unwrap();
         fs::write(folder.path().join(".cargo/config.toml"), CARGO_CONFIG).unwrap();
+        let port = 20_000 + process::id() % 10_000;
         let bench = Self {
+            variables: vec![("MICRO_REGISTRY_ADDRESS", format!("127.0.0.1:{port}"))],
             folder,
             micro: debug.join("micro"),
             target: debug.parent().unwrap().to_owned(),
@@ -68,11 +74,10 @@ impl Bench {
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MICRO_")) {
             command.env_remove(name);
         }
-        let port = 20_000 + process::id() % 10_000;
         command
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", &self.target)
-            .env("MICRO_REGISTRY_ADDRESS", format!("127.0.0.1:{port}"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
@@ -159,9 +164,9 @@ fn run(command: &mut Command) -> String {
     said.into_owned()
 }
 
-#[test]
-fn a_new_service_builds_is_tested_runs_and_answers() {
-    let bench = Bench::new();
+#[tokio::test]
+async fn a_new_service_builds_is_tested_runs_and_answers() {
+    let mut bench = Bench::new();
     bench.micro(&["new", NAME]);
     // The versions that this repository is tested with, which are there without a network.
     fs::copy(checkout().join("Cargo.lock"), bench.service().join("Cargo.lock")).unwrap();
@@ -173,8 +178,22 @@ fn a_new_service_builds_is_tested_runs_and_answers() {
     );
     bench.cargo(&["fmt", "--check"]);
 
-    let mut running = Running::start(&bench);
-    let is_told = |line: &str| line.contains(" call ") || line.starts_with("warning");
+    runs_and_answers(&bench);
+    let services = bench.micro(&["services", "--json"]);
+    assert_eq!(services.trim(), "[]");
+
+    // The same program finds another registry by its environment alone.
+    let consul = Consul::builder().start().await.unwrap();
+    bench.variables = consul.variables();
+    runs_and_answers(&bench);
+    assert!(!bench.micro(&["services", "--json"]).contains(NAME));
+}
+
+fn runs_and_answers(bench: &Bench) {
+    let mut running = Running::start(bench);
+    // What nodes say has their name before it.
+    let is_told =
+        |line: &str| !line.contains(" | ") && (line.contains(" call ") || line.starts_with("warning"));
     let next = running.line(is_told).unwrap();
     // The line that is told can be pasted.
     let pasted = run(bench.command("sh").args(["-c", next.trim()]));
@@ -185,5 +204,4 @@ fn a_new_service_builds_is_tested_runs_and_answers() {
     running.interrupt();
     assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
     assert!(running.child.wait().unwrap().success());
-    assert_eq!(bench.micro(&["services", "--json"]).trim(), "[]");
 }
