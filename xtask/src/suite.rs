@@ -23,6 +23,11 @@ pub(crate) fn run() -> Result<()> {
         .run()?;
     cargo("test --package micro-registry --no-fail-fast").run()?;
     cargo("test --package micro-rs --no-default-features --no-fail-fast").run()?;
+    // One backend alone opens, and the others say which feature brings them.
+    cargo("test --package micro-rs --no-default-features --features etcd --lib backends")
+        .with_protoc()?
+        .run()?;
+    cargo("test --package micro-rs --no-default-features --features consul --lib backends").run()?;
     command_without_a_backend()
 }
 
