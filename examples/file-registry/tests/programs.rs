@@ -1,5 +1,7 @@
 //! The two programs, each a process of its own, that have nothing in common but a folder.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Lines},
@@ -25,7 +27,7 @@ impl Clock {
         let mut program = command(env!("CARGO_BIN_EXE_clock"), folder);
         let mut process = program.stdout(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut clock = Self { process, log: log };
+        let mut clock = Self { process, log };
         let announced = clock
             .log
             .by_ref()
