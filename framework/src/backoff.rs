@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The least share of the cap that is waited once the bound has grown to it.
 const SHARE_MIN: f64 = 0.8;
 
-/// Waits between attempts: anything from nothing to a bound that doubles with each failure up to a cap, and from then on
-/// nearly the cap.
+/// Waits between attempts: anything from nothing to a bound that doubles with each failure up to a cap, once anything up
+/// to the cap, and from then on nearly the cap.
 ///
 /// Full jitter spreads those who failed together, so that a registry or a node that comes back is not met by all of
 /// them at once. Once they are spread, long waits of nearly one length keep them so: of many who wait anything up to the
@@ -30,7 +30,7 @@ impl Backoff {
         }
     }
 
-    /// Waits up to `base` after the first failure, and nearly `cap` after the others: for those who are spread anyway.
+    /// Waits up to `base` after the first failure, up to `cap` after the second, and nearly `cap` after the others.
     pub(crate) const fn steep(base: Duration, cap: Duration) -> Self {
         Self {
             base,
@@ -42,14 +42,18 @@ impl Backoff {
 
     /// The wait after one more failure.
     pub(crate) fn next_wait(&mut self) -> Duration {
-        let bound = self
-            .base
-            .saturating_mul(self.factor.saturating_pow(self.failures));
+        let before = self.failures.checked_sub(1).map(|failures| self.bound(failures));
+        let bound = self.bound(self.failures);
         self.failures = self.failures.saturating_add(1);
-        if bound < self.cap {
-            return bound.mul_f64(fastrand::f64());
+        // The first wait up to the cap spreads those over all of it who failed at nearly the same time.
+        if before.is_none_or(|before| before < self.cap) {
+            return bound.min(self.cap).mul_f64(fastrand::f64());
         }
         self.cap.mul_f64(SHARE_MIN + (1.0 - SHARE_MIN) * fastrand::f64())
+    }
+
+    fn bound(&self, failures: u32) -> Duration {
+        self.base.saturating_mul(self.factor.saturating_pow(failures))
     }
 
     /// Forgets the failures, after a success.
@@ -91,9 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn a_steep_one_waits_nearly_the_cap_from_the_second_failure_on() {
+    fn a_steep_one_waits_nearly_the_cap_from_the_third_failure_on() {
         let mut backoff = Backoff::steep(Duration::from_millis(500), Duration::from_secs(5));
         assert!(backoff.next_wait() <= Duration::from_millis(500));
+        assert!(backoff.next_wait() <= Duration::from_secs(5));
         for _ in 0..100 {
             let bounds = Duration::from_secs(4)..=Duration::from_secs(5);
             assert!(bounds.contains(&backoff.next_wait()));
