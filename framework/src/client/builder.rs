@@ -137,6 +137,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether the client listens to the nodes' health (`grpc.health.v1.Health/Watch`, one stream a connection): a node
+    /// that says that it does not serve gets no calls, unless most say so. Default: no; a node without the health service
+    /// counts as one that serves.
+    pub fn health_watch(mut self, watch: bool) -> Self {
+        self.settings.health_watch = watch;
+        self
+    }
+
     /// Adds a layer that every call meets before it is sent; the first one added meets it first. Default: none.
     pub fn layer<L>(mut self, layer: L) -> Self
     where

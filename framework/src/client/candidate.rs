@@ -29,7 +29,7 @@ pub struct Candidate {
     pub(super) load: Arc<Load>,
     pub(super) flags: Arc<Flags>,
     pub(super) connections: Box<[Arc<Connection>]>,
-    /// Whether its calls failed in a row, so that it is left out unless most are.
+    /// Whether its calls failed in a row, or it says that it does not serve: then it is left out unless most are.
     pub(super) ejected: bool,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Flags {
     pub(super) full: AtomicBool,
     /// The server is another service.
     pub(super) refused: AtomicBool,
+    /// The server says that it does not serve at present.
+    pub(super) not_serving: AtomicBool,
     /// How many calls have failed in a row.
     pub(super) streak: Streak,
 }

@@ -18,6 +18,7 @@ use super::{
     status::{EndpointState, EndpointStatus},
     subset::NAMED_FOR,
 };
+use crate::control::Owned;
 
 /// The wait after the first failed connect; each further one waits 1.6 times as long (gRPC connection backoff).
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -66,6 +67,8 @@ enum State {
 struct Held {
     connection: Arc<Connection>,
     since: Instant,
+    /// Listens to the node's health; a stream of the connection, so that it ends with this.
+    _health: Option<Owned<()>>,
 }
 
 impl Endpoint {
@@ -102,6 +105,11 @@ impl Endpoint {
     /// Whether a call can be sent: a connection lives and takes streams.
     pub(super) fn is_ready(&self) -> bool {
         self.connections.iter().any(|held| !held.connection.is_closing())
+    }
+
+    /// Whether the node said last that it does not serve at present.
+    pub(super) fn is_out_of_service(&self) -> bool {
+        self.flags.not_serving.load(Ordering::Relaxed)
     }
 
     /// Whether the failed connects of late make another node the better choice for connecting ahead.
@@ -186,11 +194,12 @@ impl Endpoint {
         retry.into_iter().chain(self.held_until).chain(ejected).min()
     }
 
-    pub(super) fn connected(&mut self, connection: Arc<Connection>, now: Instant) {
+    pub(super) fn connected(&mut self, connection: Arc<Connection>, health: Option<Owned<()>>, now: Instant) {
         self.state = State::Idle;
         self.connections.push(Held {
             connection,
             since: now,
+            _health: health,
         });
         self.flags.full.store(false, Ordering::Relaxed);
         self.published = None;
@@ -213,6 +222,8 @@ impl Endpoint {
         };
         let held = self.connections.swap_remove(at);
         self.published = None;
+        // What it said was said on a connection that is gone.
+        self.flags.not_serving.store(false, Ordering::Relaxed);
         self.flags.full.store(false, Ordering::Relaxed);
         if held.connection.has_answered() || now.duration_since(held.since) >= SHORT_LIVED {
             self.failures = 0;
@@ -265,7 +276,7 @@ impl Endpoint {
 
     /// What calls pick from; `None` while nothing is ready.
     pub(super) fn ready(&mut self, now: Instant) -> Option<Arc<Candidate>> {
-        let ejected = self.ejection.is_ejected(now);
+        let ejected = self.ejection.is_ejected(now) || self.is_out_of_service();
         let is_current = |published: &Arc<Candidate>| published.ejected == ejected;
         if !self.published.as_ref().is_some_and(is_current) {
             self.published = if self.is_ready() {
@@ -298,6 +309,7 @@ impl Endpoint {
         let ejected_until = self.ejection.ends(now);
         let state = match self.state {
             _ if ejected_until.is_some() => EndpointState::Ejected,
+            _ if self.is_ready() && self.is_out_of_service() => EndpointState::NotServing,
             _ if self.is_ready() => EndpointState::Ready,
             State::Connecting => EndpointState::Connecting,
             State::Backoff(until) if until > now => EndpointState::Backoff,

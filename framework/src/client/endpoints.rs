@@ -1,6 +1,7 @@
 //! The control task of one service: turns snapshots into endpoints, connects ahead of calls, and publishes what is ready.
 
 mod opening;
+mod publish;
 
 use std::{
     io, mem,
@@ -24,15 +25,15 @@ use super::{
     connector::Connect,
     endpoint::Endpoint,
     follower::Discovered,
-    picker::{Known, Picker},
+    health,
     settings::Settings,
-    status::EndpointStatus,
     table::{Id, Table},
     target::Shared,
     times::FAR,
     unsent::chain,
     views::Views,
 };
+use crate::control::Owned;
 
 /// How far apart snapshots are taken in at least: what comes sooner is taken in with what comes next. Connections that
 /// come and end are taken in at once.
@@ -199,12 +200,16 @@ impl Endpoints {
     }
 
     /// Drops nodes that the registry has not listed again in time, or whose connection, which alone spoke for them, is
-    /// closing.
+    /// closing, or that say themselves that they do not serve.
     fn expire_held(&mut self) {
         let now = Instant::now();
         let expired = |id: &&Id| {
             let endpoint = self.table.get(id);
-            endpoint.is_none_or(|held| held.held_until.is_none_or(|until| until <= now) || !held.is_ready())
+            endpoint.is_none_or(|held| {
+                held.held_until.is_none_or(|until| until <= now)
+                    || !held.is_ready()
+                    || held.is_out_of_service()
+            })
         };
         for id in self.table.held().filter(expired).cloned().collect::<Vec<_>>() {
             self.table.remove(&id);
@@ -304,8 +309,14 @@ impl Endpoints {
             Ok((connection, driver)) => {
                 debug!(%service, node, %address, "connected");
                 let (id, connection) = (connection.id, Arc::new(connection));
-                self.table
-                    .change(node, |endpoint| endpoint.connected(connection, now));
+                self.table.change(node, |endpoint| {
+                    let health = self.settings.health_watch.then(|| {
+                        let (node, flags) = (Arc::clone(&endpoint.node), Arc::clone(&endpoint.flags));
+                        let (connection, shared) = (Arc::clone(&connection), Arc::clone(&self.shared));
+                        Owned(tokio::spawn(health::watch(connection, node, flags, shared)))
+                    });
+                    endpoint.connected(connection, health, now);
+                });
                 self.driving.spawn(async move { (key, id, driver.await) });
             }
             Err(error) => {
@@ -334,42 +345,6 @@ impl Endpoints {
                 drop_refused(&self.service, endpoint, now);
             }
         });
-    }
-
-    /// Tells those who have asked what is known of each node.
-    fn answer_inquiries(&self) {
-        let now = Instant::now();
-        for inquiry in self.shared.inquiries() {
-            let endpoints = self.table.ids().filter_map(|id| self.table.get(id));
-            let statuses: Vec<EndpointStatus> = endpoints.map(|endpoint| endpoint.status(now)).collect();
-            // Fails when nobody waits for it any more.
-            let _ = inquiry.send(statuses);
-        }
-    }
-
-    /// Publishes what is ready, if that is news: everybody who waits looks at it.
-    fn publish(&mut self) {
-        let now = Instant::now();
-        let connected: Vec<_> = self.table.connected().cloned().collect();
-        let ready = connected
-            .iter()
-            .filter_map(|id| self.table.change(id, |endpoint| endpoint.ready(now))?);
-        let (ready, views) = self.views.update(ready.collect());
-        let known = Known {
-            snapshot: self.snapshot.clone(),
-            registry_failure: self.registry_failure.clone(),
-            connect_failure: self.connect_failure.clone(),
-            pending: ready.len() < self.table.len(),
-        };
-        let picker = Picker {
-            ready,
-            views,
-            methods: self.census.agreed(),
-            known,
-        };
-        if !self.shared.picker().is_same(&picker) {
-            self.shared.publish(picker);
-        }
     }
 }
 

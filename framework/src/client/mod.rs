@@ -14,6 +14,7 @@ mod connector;
 mod endpoint;
 mod endpoints;
 mod follower;
+mod health;
 mod hedge;
 mod load;
 mod methods;

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive_interval: Duration,
     /// How long it may take to answer that.
     pub(crate) keepalive_timeout: Duration,
+    /// Whether nodes are asked for their health.
+    pub(crate) health_watch: bool,
     /// How a node is chosen.
     pub(crate) policy: Policy,
     /// The zone whose nodes come first; `None` when all are alike.
@@ -45,6 +47,7 @@ impl Default for Settings {
             connections_per_node: 4,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
+            health_watch: false,
             policy: Policy::default(),
             zone: None,
             retries: 2,

@@ -38,6 +38,8 @@ pub enum EndpointState {
     Ready,
     /// The last one failed, and the next is made after a while.
     Backoff,
+    /// Its health says that it does not serve at present: it is left out of the picks, unless most nodes are.
+    NotServing,
     /// Calls in a row failed: it is left out of the picks, unless most nodes are.
     Ejected,
 }
@@ -51,6 +53,7 @@ impl EndpointState {
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Backoff => "backoff",
+            Self::NotServing => "not_serving",
             Self::Ejected => "ejected",
         }
     }

@@ -126,6 +126,7 @@ impl Loaded {
             typed.connect_timeout.map(|span| span.0),
         );
         set(&mut settings.policy, typed.policy.map(|policy| policy.0));
+        set(&mut settings.health_watch, typed.health_watch.map(|flag| flag.0));
         set(&mut settings.zone, typed.zone.map(|zone| Some(zone.into())));
         set(&mut settings.reach.allow, typed.allow.map(|ranges| ranges.0));
         set(&mut settings.reach.deny, typed.deny.map(|ranges| ranges.0));

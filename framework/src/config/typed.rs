@@ -78,6 +78,7 @@ pub(super) struct Client {
     pub(super) connect_timeout: Option<Span>,
     pub(super) policy: Option<Parsed<Policy>>,
     pub(super) zone: Option<String>,
+    pub(super) health_watch: Option<Flag>,
     pub(super) allow: Option<Ranges>,
     pub(super) deny: Option<Ranges>,
     pub(super) hold_down: Option<Span>,

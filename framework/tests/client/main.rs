@@ -5,6 +5,7 @@
 mod deadlines;
 mod discovery;
 mod faults;
+mod health;
 mod picking;
 mod policies;
 mod reach;

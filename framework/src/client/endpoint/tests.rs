@@ -12,7 +12,7 @@ fn endpoint() -> Endpoint {
 async fn ready(now: Instant) -> (Endpoint, Arc<Connection>, impl Sized) {
     let (held, driver) = connection(1, 1).await;
     let (mut endpoint, held) = (endpoint(), Arc::new(held));
-    endpoint.connected(Arc::clone(&held), now);
+    endpoint.connected(Arc::clone(&held), None, now);
     (endpoint, held, driver)
 }
 
