@@ -8,13 +8,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use micro_registry::Method;
 use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use super::{
-    BoxService, call, methods::Methods, options::CallOptions, status::EndpointStatus, target::Target,
+    BoxService, call, methods::Methods, options::CallOptions, policy::CallInfo, status::EndpointStatus,
+    target::Target,
 };
 use crate::{CallContext, Result};
 
@@ -94,6 +95,41 @@ impl Channel {
     pub async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Status> {
         let target = self.plain.target.clone()?;
         target.endpoints().await
+    }
+
+    /// Waits until calls can pick a node: for benchmarks.
+    ///
+    /// # Errors
+    ///
+    /// When there is no service of this name, or the client has stopped.
+    #[doc(hidden)]
+    pub async fn __place(&self) -> Result<(), Status> {
+        let target = self.plain.target.clone()?;
+        target.start();
+        let mut published = target.shared.subscribe();
+        let stopped = |_| Status::unavailable("the client has stopped");
+        while !self.__pick() {
+            if let Some(selection) = &self.plain.options.selection {
+                target.shared.ask_selection(selection);
+            }
+            published.changed().await.map_err(stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Picks a node as a call does, and gives its place back at once; `false` when there is none: for benchmarks.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __pick(&self) -> bool {
+        let Ok(target) = &self.plain.target else {
+            return false;
+        };
+        let (metadata, options) = (HeaderMap::new(), &self.plain.options);
+        let call = CallInfo::new(&metadata).with_hash_key(options.hash_key.as_deref());
+        let picker = target.shared.picker();
+        let view = picker.view(options.selection.as_ref());
+        let taken = view.and_then(|view| view.choose(call, &[]));
+        taken.inspect(|(_, connection)| connection.release()).is_some()
     }
 
     fn layered(plain: Plain, layers: Arc<[UserLayer]>) -> Self {

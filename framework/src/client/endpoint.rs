@@ -159,6 +159,15 @@ impl Endpoint {
         starts
     }
 
+    /// Whether it has what it needs, and nothing is due.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state == State::Idle
+            && self.has_connections()
+            && self.held_until.is_none()
+            && self.ejection.was_never()
+            && !self.flags.full.load(Ordering::Relaxed)
+    }
+
     /// Remembers that a call named this node.
     pub(super) fn named(&mut self, now: Instant) {
         self.named_until = Some(now + NAMED_FOR);

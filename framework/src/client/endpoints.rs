@@ -219,8 +219,7 @@ impl Endpoints {
     /// Looks at what calls have found: connections that take no more streams, full nodes, servers of other services.
     fn attend(&mut self) {
         let now = Instant::now();
-        let found = |id: &&Id| self.table.get(id).is_some_and(Endpoint::wants_attention);
-        for id in self.table.connected().filter(found).cloned().collect::<Vec<_>>() {
+        for id in self.table.find_connected(Endpoint::wants_attention) {
             self.table.change(&id, |endpoint| {
                 endpoint.retire_closing(now);
                 drop_refused(&self.service, endpoint, now);
@@ -248,8 +247,9 @@ impl Endpoints {
             self.views.look_ahead(&self.table, size);
         }
         if self.table.len() <= size {
-            let all: Vec<_> = self.table.ids().cloned().collect();
-            return all.iter().filter_map(|id| self.connect(id, true, now)).min();
+            // Most are connected and have nothing due.
+            let due = self.table.find(|endpoint| !endpoint.is_at_rest());
+            return due.iter().filter_map(|id| self.connect(id, true, now)).min();
         }
         for id in self.table.named().cloned().collect::<Vec<_>>() {
             self.table.change(&id, |endpoint| endpoint.forget_name(now));

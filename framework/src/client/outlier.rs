@@ -77,6 +77,11 @@ impl Ejection {
         self.ends(now).is_some()
     }
 
+    /// Whether there has been none.
+    pub(super) fn was_never(&self) -> bool {
+        self.until.is_none()
+    }
+
     /// When it ends; `None` while it is not ejected.
     pub(super) fn ends(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)

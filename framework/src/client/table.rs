@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use tokio::time::Instant;
+
 use super::{
+    candidate::Candidate,
     endpoint::Endpoint,
     subset::{Order, Ranked},
 };
@@ -71,6 +74,47 @@ impl Table {
     /// Those that have connections, sorted by id.
     pub(super) fn connected(&self) -> impl Iterator<Item = &Id> {
         self.connected.iter()
+    }
+
+    /// Those with connections that `belongs` picks.
+    pub(super) fn find_connected(&self, belongs: impl Fn(&Endpoint) -> bool) -> Vec<Id> {
+        if !self.is_mostly_connected() {
+            let found = self
+                .connected
+                .iter()
+                .filter(|id| self.get(id).is_some_and(&belongs));
+            return found.cloned().collect();
+        }
+        let found = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.marks.connected && belongs(&entry.endpoint));
+        found.map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    /// What calls pick from of those with connections, sorted by id.
+    pub(super) fn ready(&mut self, now: Instant) -> Vec<Arc<Candidate>> {
+        if !self.is_mostly_connected() {
+            let entries = &mut self.entries;
+            let ready = self
+                .connected
+                .iter()
+                .filter_map(|id| entries.get_mut(id)?.endpoint.ready(now));
+            return ready.collect();
+        }
+        let connected = self.entries.values_mut().filter(|entry| entry.marks.connected);
+        connected.filter_map(|entry| entry.endpoint.ready(now)).collect()
+    }
+
+    /// Whether to look at all of them is less than to look each connected one up.
+    fn is_mostly_connected(&self) -> bool {
+        self.connected.len() * 4 > self.entries.len()
+    }
+
+    /// The ids of all that `belongs` picks.
+    pub(super) fn find(&self, belongs: impl Fn(&Endpoint) -> bool) -> Vec<Id> {
+        let found = self.entries.iter().filter(|(_, entry)| belongs(&entry.endpoint));
+        found.map(|(id, _)| Arc::clone(id)).collect()
     }
 
     /// Those that the registry no longer lists.
@@ -152,11 +196,9 @@ impl Table {
 mod tests {
     use std::time::Duration;
 
+    use super::*;
     use micro_registry::Node;
     use proptest::prelude::*;
-    use tokio::time::Instant;
-
-    use super::*;
 
     /// What may happen to an endpoint.
     #[derive(Clone, Copy, Debug)]

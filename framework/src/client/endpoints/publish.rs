@@ -25,11 +25,8 @@ impl Endpoints {
     /// Publishes what is ready, if that is news: everybody who waits looks at it.
     pub(super) fn publish(&mut self) {
         let now = Instant::now();
-        let connected: Vec<_> = self.table.connected().cloned().collect();
-        let ready = connected
-            .iter()
-            .filter_map(|id| self.table.change(id, |endpoint| endpoint.ready(now))?);
-        let (ready, views) = self.views.update(ready.collect());
+        let ready = self.table.ready(now);
+        let (ready, views) = self.views.update(ready);
         let known = Known {
             snapshot: self.snapshot.clone(),
             registry_failure: self.registry_failure.clone(),
