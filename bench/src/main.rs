@@ -1,13 +1,16 @@
 //! The repository's benchmarks: `cargo xtask bench` builds and runs this program.
 
 mod calls;
+mod picks;
+mod registry;
 mod usage;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What tonic generates for the benchmarked service.
 mod bench {
@@ -28,6 +31,13 @@ enum Benchmark {
     Calls(calls::Settings),
     /// Instructions that a unary call costs its client, by callgrind: ours and a bare channel's
     Instructions(calls::instructions::Settings),
+    /// Picks among many nodes, by each policy and in a storm of changes
+    Picks(picks::Settings),
+    /// Discovery of 10,000 nodes and 1,000 services on real Consul and etcd, against plain clients of theirs
+    Registry(registry::Settings),
+    /// One contestant of `registry`, until its standard input ends
+    #[command(hide = true)]
+    Follow(registry::contestant::Settings),
     /// A server of one of the contestants, until its standard input ends
     #[command(hide = true)]
     Serve(calls::server::Settings),
@@ -42,6 +52,9 @@ enum Benchmark {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().benchmark {
         Benchmark::Calls(settings) => calls::run(&settings),
+        Benchmark::Picks(settings) => picks::run(&settings),
+        Benchmark::Registry(settings) => registry::run(&settings),
+        Benchmark::Follow(settings) => registry::contestant::run(settings),
         Benchmark::Serve(settings) => calls::server::run(&settings),
         Benchmark::Instructions(settings) => calls::instructions::run(&settings),
         Benchmark::Counted(settings) => calls::client::run_counted(&settings),

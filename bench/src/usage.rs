@@ -24,6 +24,14 @@ pub(crate) fn own_peak_memory() -> Result<u64> {
     Ok(u64::try_from(getrusage(UsageWho::RUSAGE_SELF)?.max_rss())? * 1024)
 }
 
+/// The memory that this process has at present, in bytes.
+pub(crate) fn own_memory() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or("/proc/self/status has no VmRSS")? * 1024)
+}
+
 /// The processor time that another process has used, to a hundredth of a second.
 pub(crate) fn cpu_of(process: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;

@@ -1,0 +1,235 @@
+//! Discovery at scale: 10,000 nodes in one service, 1,000 services, and a storm of changes, on real Consul and real etcd, by
+//! micro and by a plain client of the same registry at the same time.
+
+pub(crate) mod contestant;
+mod ours;
+mod plain;
+mod seen;
+mod store;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use clap::{Args, ValueEnum};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio::time::{self, MissedTickBehavior};
+
+use self::{
+    contestant::{Kind, Running},
+    store::{BATCH, Change, Store},
+};
+use crate::Result;
+
+/// The id of the first node of each service.
+const FIRST: &str = "node-00000";
+/// Where etcd's records stand.
+const PREFIX: &str = "/micro/registry/";
+/// A port that only the last change of a storm brings.
+const LAST_PORT: u16 = 60000;
+/// How often the names of all services are listed.
+const LISTS: usize = 9;
+
+/// How discovery is measured.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Only this registry
+    #[arg(long, value_delimiter = ',')]
+    registry: Vec<Backend>,
+    /// How long the storm of changes blows
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// How many changes a second the storm has, if the registry takes as many
+    #[arg(long, default_value_t = 1000)]
+    changes: u64,
+    /// How many nodes the one large service has
+    #[arg(long, default_value_t = 10_000)]
+    nodes: usize,
+    /// How many services there are of one node each
+    #[arg(long, default_value_t = 1_000)]
+    services: usize,
+}
+
+/// A registry's server.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Backend {
+    Consul,
+    Etcd,
+}
+
+/// Measures all, and prints each registry's figures as they are known.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let backends = if settings.registry.is_empty() {
+        Backend::value_variants()
+    } else {
+        &settings.registry
+    };
+    for backend in backends {
+        let large = Scene {
+            services: vec!["bench-large".to_owned()],
+            nodes: settings.nodes,
+        };
+        let many = Scene {
+            services: (0..settings.services)
+                .map(|at| format!("bench-{at:04}"))
+                .collect(),
+            nodes: 1,
+        };
+        for scene in [large, many] {
+            runtime.block_on(scene.run(*backend, settings))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in the registry.
+struct Scene {
+    services: Vec<String>,
+    nodes: usize,
+}
+
+impl Scene {
+    async fn run(&self, backend: Backend, settings: &Settings) -> Result<()> {
+        let mut store = Store::start(backend).await?;
+        let begun = Instant::now();
+        store.fill(&self.services, self.nodes).await?;
+        let (services, nodes) = (self.services.len(), self.nodes);
+        println!(
+            "\n{backend:?}, {services} service(s) of {nodes} node(s), written in {:.1} s",
+            begun.elapsed().as_secs_f64()
+        );
+        if services > 1 {
+            list_services(backend, &store.address(), services).await?;
+        }
+        // All at once, so that they see the same storm on the same machine.
+        let mut running = Vec::new();
+        for kind in [Kind::Plain, Kind::Watch, Kind::Client] {
+            running.push(Running::start(backend, &store.address(), kind, self)?);
+        }
+        for contestant in &mut running {
+            contestant.until_listed()?;
+        }
+        let before: Vec<_> = running.iter_mut().map(Running::usage).collect::<Result<_>>()?;
+        let (blown, changes) = self.storm(&mut store, settings).await?;
+        let during: Vec<_> = running.iter_mut().map(Running::usage).collect::<Result<_>>()?;
+        println!(
+            "  a storm of {:.0} changes a second (asked for: {}) for {:.0} s",
+            changes as f64 / blown.as_secs_f64(),
+            settings.changes,
+            blown.as_secs_f64(),
+        );
+        let last = Change {
+            port: LAST_PORT,
+            ..Change::first(&self.services[0], 0)
+        };
+        running
+            .iter_mut()
+            .try_for_each(|contestant| contestant.look_for_port(LAST_PORT))?;
+        let writing = SystemTime::now();
+        store.write(&[last]).await?;
+        let mut lags = Vec::new();
+        for contestant in &mut running {
+            lags.push(contestant.saw_port()?.duration_since(writing).unwrap_or_default());
+        }
+        println!(
+            "  {:>10} {:>10} {:>12} {:>12} {:>12} {:>12} {:>10} {:>10}",
+            "", "listed ms", "CPU list ms", "CPU storm s", "memory MiB", "peak MiB", "updates", "lag ms"
+        );
+        let mut rows = Vec::new();
+        for (((contestant, before), during), lag) in running.iter().zip(&before).zip(&during).zip(&lags) {
+            let storm_cpu = (during.cpu - before.cpu).as_secs_f64();
+            println!(
+                "  {:>10} {:>10.0} {:>12.0} {:>12.2} {:>12.1} {:>12.1} {:>10} {:>10.0}",
+                contestant.name(),
+                contestant.listed.as_secs_f64() * 1e3,
+                before.cpu.as_secs_f64() * 1e3,
+                storm_cpu,
+                mib(during.memory),
+                mib(during.peak),
+                during.updates - before.updates,
+                lag.as_secs_f64() * 1e3,
+            );
+            rows.push([
+                before.cpu.as_secs_f64(),
+                storm_cpu,
+                during.memory as f64,
+                during.peak as f64,
+            ]);
+        }
+        for (contestant, row) in running.iter().zip(&rows).skip(1) {
+            let [list, storm, memory, peak]: [f64; 4] = std::array::from_fn(|at| row[at] / rows[0][at]);
+            println!(
+                "  {} to plain: CPU of the list {list:.2}, CPU of the storm {storm:.2}, memory {memory:.2}, peak {peak:.2}",
+                contestant.name(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Changes one node after the other, and says for how long and how many. A registry that takes fewer sets the pace.
+    async fn storm(&self, store: &mut Store, settings: &Settings) -> Result<(Duration, usize)> {
+        let all = self.services.len() * self.nodes;
+        let mut interval = time::interval(Duration::from_secs_f64(BATCH as f64 / settings.changes as f64));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (begun, mut changes) = (Instant::now(), 0);
+        while begun.elapsed() < Duration::from_secs(settings.seconds) {
+            interval.tick().await;
+            let batch = (changes..changes + BATCH).map(|change| {
+                // A step that meets all nodes in the end, and another port each time.
+                let at = change * 7919 % all;
+                let round = u16::try_from(1 + change / all % 9).unwrap_or(1);
+                Change {
+                    port: 20000 + round,
+                    ..Change::first(&self.services[at / self.nodes], at % self.nodes)
+                }
+            });
+            store.write(&batch.collect::<Vec<_>>()).await?;
+            changes += BATCH;
+        }
+        Ok((begun.elapsed(), changes))
+    }
+}
+
+/// Lists the names of all services by both, in turn.
+async fn list_services(backend: Backend, address: &str, expected: usize) -> Result<()> {
+    let registry = ours::open(backend, address)?;
+    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..LISTS {
+        let begun = Instant::now();
+        let listed = registry.list_services().await?.len();
+        ours.push(begun.elapsed());
+        if listed < expected {
+            return Err(format!("{listed} of {expected} services were listed").into());
+        }
+        let begun = Instant::now();
+        plain::services(backend, address).await?;
+        plain.push(begun.elapsed());
+    }
+    let [ours, plain] = [&mut ours, &mut plain].map(|times| {
+        times.sort();
+        times[LISTS / 2].as_secs_f64() * 1e3
+    });
+    println!(
+        "  listing the names: ours {ours:.1} ms, plain {plain:.1} ms, ratio {:.2}",
+        ours / plain
+    );
+    Ok(())
+}
+
+/// A client of HTTP without TLS; reqwest wants to know how TLS would be done all the same.
+fn http() -> Result<reqwest::Client> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .build()?)
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
+}
