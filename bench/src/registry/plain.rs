@@ -18,6 +18,9 @@ const BLOCKING_MAX: usize = 100;
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const POLLS_MAX: usize = 64;
 
+/// How many records etcd is asked for at a time.
+const PAGE: i64 = 1000;
+
 /// A node as Consul lists it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -170,16 +173,30 @@ async fn list(client: &reqwest::Client, url: &str, at: usize, seen: &Seen) -> Re
 }
 
 async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen: Seen) -> Result<()> {
-    let listed = client
-        .get(prefix.as_str(), Some(GetOptions::new().with_prefix()))
-        .await?;
-    let revision = listed.header().ok_or("etcd says no revision")?.revision();
-    let mut nodes = HashMap::new();
-    for pair in listed.kvs() {
-        nodes.insert(
-            pair.key().to_vec(),
-            serde_json::from_slice::<Record>(pair.value())?,
-        );
+    let (mut nodes, mut revision) = (HashMap::new(), 0);
+    // The first key after all that begin with the prefix, whose last byte is a slash.
+    let end = format!("{}0", prefix.trim_end_matches('/'));
+    let mut from = prefix.clone().into_bytes();
+    // In pages: an answer may not have more than 4 MiB.
+    loop {
+        let page = GetOptions::new()
+            .with_range(end.as_str())
+            .with_limit(PAGE)
+            .with_revision(revision);
+        let listed = client.get(from.clone(), Some(page)).await?;
+        if revision == 0 {
+            revision = listed.header().ok_or("etcd says no revision")?.revision();
+        }
+        for pair in listed.kvs() {
+            nodes.insert(
+                pair.key().to_vec(),
+                serde_json::from_slice::<Record>(pair.value())?,
+            );
+        }
+        match listed.kvs().last() {
+            Some(last) if listed.more() => from = [last.key(), &[0]].concat(),
+            _ => break,
+        }
     }
     let first = format!("{prefix}{FIRST}").into_bytes();
     let tell = |nodes: &HashMap<Vec<u8>, Record>| {
