@@ -62,7 +62,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         let executables = messages.lines().filter_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             let path = PathBuf::from(message.get("executable")?.as_str()?);
-            Some((message["target"]["name"].as_str()?.to_owned(), path))
+            Some((message["target"]["name"].as_str()?.to_owned(), kept(&path)))
         });
         executables.collect()
     });
@@ -70,6 +70,19 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         .get(name)
         .unwrap_or_else(|| panic!("no binary `{name}` was built"))
         .clone()
+}
+
+/// A name of this program's own for what was built: a `micro run` in another test builds the same package with
+/// other features, and cargo puts that in its place.
+fn kept(built: &Path) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let kept = folder.join(built.file_name().unwrap());
+    if kept.exists() {
+        std::fs::remove_file(&kept).unwrap();
+    }
+    std::fs::hard_link(built, &kept).unwrap();
+    kept
 }
 
 /// A network of one test's own: a multicast port on loopback that no other test uses.
