@@ -82,8 +82,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long a node with a live connection is kept although the registry has suddenly lost all nodes, or more
-    /// than half of them. Default: 60 s.
+    /// Sets how long a node with a live connection is kept although the registry has lost all nodes, or more than half of
+    /// those that it had within this time. Default: 60 s.
     pub fn hold_down(mut self, time: Duration) -> Self {
         self.settings.hold_down = time;
         self

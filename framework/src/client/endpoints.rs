@@ -26,6 +26,7 @@ use super::{
     endpoint::Endpoint,
     follower::Discovered,
     health,
+    peak::Peak,
     settings::Settings,
     table::{Id, Table},
     target::Shared,
@@ -58,6 +59,8 @@ pub(super) struct Endpoints {
     snapshot: Option<Snapshot>,
     /// When that was.
     discovered_at: Option<Instant>,
+    /// How large the snapshots before were.
+    peak: Peak,
     /// Whether nodes or selections are new, so that selections may miss nodes.
     relisted: bool,
     census: Census,
@@ -88,6 +91,7 @@ impl Endpoints {
             connections_made: 0,
             snapshot: None,
             discovered_at: None,
+            peak: Peak::default(),
             relisted: false,
             census: Census::default(),
             registry_failure: None,
@@ -176,14 +180,19 @@ impl Endpoints {
             }
         }
         let gone = &changes.gone;
-        let doubtful = gone.len() == before.len() || (gone.len() >= 2 && gone.len() * 2 > before.len());
-        let until = Instant::now() + self.settings.hold_down.min(FAR);
+        let (now, hold_down) = (Instant::now(), self.settings.hold_down.min(FAR));
+        self.peak.replaced(before.len(), now);
+        // Nodes that go one by one are looked at together: each of them alone would be believed, down to the last.
+        let peak = self.peak.within(hold_down, now);
+        let doubtful = gone.len() == before.len()
+            || is_most(gone.len(), before.len())
+            || is_most(peak.saturating_sub(snapshot.len()), peak);
         let mut held = 0;
         for node in gone {
             self.census.leave(node);
             let keep = self.table.change(node.id(), |endpoint| {
                 let keep = doubtful && endpoint.is_ready();
-                endpoint.held_until = keep.then_some(until);
+                endpoint.held_until = keep.then_some(now + hold_down);
                 keep
             });
             match keep {
@@ -192,8 +201,8 @@ impl Endpoints {
             }
         }
         if held > 0 {
-            let (service, gone, hold_down) = (&self.service, gone.len(), self.settings.hold_down);
-            warn!(%service, gone, held, ?hold_down, "a snapshot lacks most nodes, those with a connection stay");
+            let (service, gone) = (&self.service, gone.len());
+            warn!(%service, gone, held, ?hold_down, "most nodes are gone of late, those with a connection stay");
         }
         self.snapshot = Some(snapshot);
         self.relisted = true;
@@ -346,6 +355,11 @@ impl Endpoints {
             }
         });
     }
+}
+
+/// Whether `lost` nodes of `all` are so many that they are rather the registry's loss than the nodes' end.
+fn is_most(lost: usize, all: usize) -> bool {
+    lost >= 2 && lost * 2 > all
 }
 
 /// Waits for the next change, but not before `earliest`. Loses none when it is dropped.

@@ -20,6 +20,7 @@ mod load;
 mod methods;
 mod options;
 mod outlier;
+mod peak;
 mod peer;
 mod picker;
 mod policy;

@@ -9,19 +9,28 @@ use super::{
 };
 use crate::control::Owned;
 
-/// Every connect waits until it is told to succeed.
+/// Every connect waits until it is told to succeed, and every connection ends once that is told.
 #[derive(Debug)]
-struct Told(watch::Receiver<bool>);
+struct Told {
+    connects: watch::Receiver<bool>,
+    ends: watch::Receiver<bool>,
+}
 
 impl Connect for Told {
     fn connect(&self, _address: &micro_registry::Address) -> Connecting {
-        let mut told = self.0.clone();
+        let (mut connects, mut ends) = (self.connects.clone(), self.ends.clone());
         Box::pin(async move {
-            told.wait_for(|go| *go).await.map_err(io::Error::other)?;
+            connects.wait_for(|go| *go).await.map_err(io::Error::other)?;
             let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
             // An empty SETTINGS frame.
             theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
-            tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
+            tokio::spawn(async move {
+                let mut sink = tokio::io::sink();
+                tokio::select! {
+                    _ = tokio::io::copy(&mut theirs, &mut sink) => {}
+                    _ = ends.wait_for(|end| *end) => {}
+                }
+            });
             Ok(Box::new(ours) as Box<dyn Io>)
         })
     }
@@ -31,19 +40,23 @@ impl Connect for Told {
 struct Running {
     discovered: watch::Sender<Discovered>,
     connects: watch::Sender<bool>,
+    ends: watch::Sender<bool>,
     shared: Arc<Shared>,
     _task: Owned<()>,
 }
 
 impl Running {
     fn start() -> Self {
-        let (connects, told) = watch::channel(false);
+        let ((connects, told), (ends, end)) = (watch::channel(false), watch::channel(false));
         let (discovered, receiver) = watch::channel(Discovered::default());
         let shared = Arc::<Shared>::default();
         let endpoints = Endpoints::new(
             "greeter".parse().unwrap(),
             Arc::new(Settings::default()),
-            Arc::new(Told(told)),
+            Arc::new(Told {
+                connects: told,
+                ends: end,
+            }),
             Arc::clone(&shared),
             receiver,
         );
@@ -51,9 +64,38 @@ impl Running {
         Self {
             discovered,
             connects,
+            ends,
             shared,
             _task,
         }
+    }
+
+    /// With connections to these nodes.
+    async fn connected(names: &[&str]) -> Self {
+        let running = Self::start();
+        running.connects.send_replace(true);
+        running.list(names).await;
+        assert_eq!(running.ready(), names);
+        running
+    }
+
+    /// The registry lists these.
+    async fn list(&self, names: &[&str]) {
+        self.send(Snapshot::new(names.iter().map(|name| node(name, 0))));
+        time::sleep(COALESCE).await;
+        settle().await;
+    }
+
+    /// The nodes that calls pick from.
+    fn ready(&self) -> Vec<String> {
+        let picker = self.shared.picker();
+        let mut ready: Vec<_> = picker
+            .ready
+            .iter()
+            .map(|ready| ready.peer.node_id().to_owned())
+            .collect();
+        ready.sort_unstable();
+        ready
     }
 
     fn send(&self, snapshot: Snapshot) {
@@ -72,13 +114,18 @@ impl Running {
 
 /// Nodes `0..count`, of which the one at `version % count` has changed.
 fn snapshot(count: usize, version: usize) -> Snapshot {
-    Snapshot::new((0..count).map(|at| {
-        let address = "127.0.0.1:9090".parse().unwrap();
-        let node = Node::builder("greeter".parse().unwrap(), format!("n{at:05}"), address);
-        let version = if at == version % count { version } else { 0 };
-        Arc::new(node.version(version.to_string()).build().unwrap())
-    }))
+    let version_of = |at| if at == version % count { version } else { 0 };
+    Snapshot::new((0..count).map(|at| node(&format!("n{at:05}"), version_of(at))))
 }
+
+fn node(id: &str, version: usize) -> Arc<Node> {
+    let address = "127.0.0.1:9090".parse().unwrap();
+    let node = Node::builder("greeter".parse().unwrap(), id, address);
+    Arc::new(node.version(version.to_string()).build().unwrap())
+}
+
+/// For how long nodes are kept that the registry has lost.
+const HOLD_DOWN: Duration = Duration::from_secs(60);
 
 async fn settle() {
     for _ in 0..20 {
@@ -123,4 +170,77 @@ async fn a_connection_is_published_at_once_although_snapshots_wait() {
     time::advance(COALESCE).await;
     settle().await;
     assert_eq!(running.known(), Some(snapshot(1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_go_one_by_one_are_held_as_those_that_go_at_once() {
+    let running = Running::connected(&["a", "b", "c"]).await;
+    running.list(&["b", "c"]).await;
+    assert_eq!(running.ready(), ["b", "c"], "one of three is believed");
+    time::sleep(HOLD_DOWN / 4).await;
+    running.list(&["c"]).await;
+    let gone = Instant::now();
+    assert_eq!(running.ready(), ["b", "c"], "two of three are not");
+    time::sleep(HOLD_DOWN / 4).await;
+    running.list(&[]).await;
+    assert_eq!(running.ready(), ["b", "c"]);
+    time::sleep_until(gone + HOLD_DOWN).await;
+    settle().await;
+    assert_eq!(running.ready(), ["c"], "each is held for its time");
+    time::sleep(HOLD_DOWN).await;
+    assert_eq!(running.ready(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_go_slowly_are_believed() {
+    let running = Running::connected(&["a", "b", "c", "d"]).await;
+    for left in [&["b", "c", "d"][..], &["c", "d"], &["d"]] {
+        running.list(left).await;
+        assert_eq!(running.ready(), left);
+        time::sleep(HOLD_DOWN).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_restart_is_believed_at_once() {
+    let mut listed: Vec<_> = ["a0", "b0", "c0", "d0"].map(str::to_owned).to_vec();
+    let running = Running::connected(&["a0", "b0", "c0", "d0"]).await;
+    for round in 1..=3 {
+        for at in 0..listed.len() {
+            let without: Vec<_> = listed
+                .iter()
+                .filter(|name| **name != listed[at])
+                .cloned()
+                .collect();
+            let renewed = format!("{}{round}", &listed[at][..1]);
+            listed[at] = renewed;
+            for now in [&without, &listed] {
+                running
+                    .list(&now.iter().map(String::as_str).collect::<Vec<_>>())
+                    .await;
+                assert_eq!(running.ready(), *now);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_connection_has_ended_is_not_held() {
+    let running = Running::connected(&["a", "b", "c"]).await;
+    running.list(&["b", "c"]).await;
+    running.list(&["c"]).await;
+    assert_eq!(running.ready(), ["b", "c"]);
+    running.connects.send_replace(false);
+    running.ends.send_replace(true);
+    settle().await;
+    assert_eq!(running.ready(), [""; 0]);
+    let known = running.shared.inquire();
+    settle().await;
+    let known: Vec<_> = known
+        .await
+        .unwrap()
+        .iter()
+        .map(|status| status.node.id().to_owned())
+        .collect();
+    assert_eq!(known, ["c"], "`b` is gone");
 }
