@@ -2,12 +2,12 @@
 
 use futures_util::Stream;
 use micro::{CallOptions, Channel, Peer};
+use micro_dynamic::{invoke, invoke_streaming, to_json};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::Request;
 
 use crate::{
     arguments::CallArguments,
-    dynamic::{invoke, invoke_streaming, to_json},
     failure::{Failure, Result, chain},
     input::Input,
     lookup::Lookup,

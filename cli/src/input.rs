@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::Stream;
+use micro_dynamic::from_json;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,10 +16,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{
-    dynamic::from_json,
-    failure::{Failure, Result},
-};
+use crate::failure::{Failure, Result};
 
 /// The longest JSON of one message in bytes: four times what a message may have by default.
 const MESSAGE_LENGTH_MAX: u64 = 16 * 1024 * 1024;

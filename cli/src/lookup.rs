@@ -6,12 +6,12 @@ use micro::{
     CallOptions, Channel, Client, RegistrySettings,
     registry::{Error, ErrorKind, Snapshot},
 };
+use micro_dynamic::{Catalog, reflect};
 use tokio::time::timeout;
 use tonic::Code;
 
 use crate::{
     arguments::RegistryArguments,
-    dynamic::{Catalog, reflect},
     failure::{Failure, Result, chain},
 };
 

@@ -3,7 +3,6 @@
 mod arguments;
 mod call;
 mod describe;
-mod dynamic;
 mod failure;
 mod health;
 mod input;

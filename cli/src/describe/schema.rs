@@ -1,10 +1,11 @@
 //! The messages and enums that the methods of a service are made of.
 
 use micro::registry::Method;
+use micro_dynamic::Catalog;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Value, json};
 
-use crate::{dynamic::Catalog, output::table};
+use crate::output::table;
 
 /// What a server describes, in the order in which it is met from the methods on. Google's own types are left out:
 /// their JSON is not made of their fields.

@@ -1,13 +1,10 @@
 //! What to type next, once all nodes are ready.
 
 use micro::CallOptions;
+use micro_dynamic::{Catalog, example, to_json};
 use prost_reflect::MethodDescriptor;
 
-use crate::{
-    dynamic::{Catalog, example, to_json},
-    invocation::Invocation,
-    lookup::Lookup,
-};
+use crate::{invocation::Invocation, lookup::Lookup};
 
 /// What to type in another terminal, now that all nodes are ready.
 pub(super) async fn next_step(lookup: &Lookup, service: &str, nodes: usize) -> String {

@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    fake::Reflection,
-    support::{Ended, Shop},
-};
+use micro_dynamic::fake::Reflection;
+
+use crate::support::{Ended, Shop};
 
 async fn shop() -> Shop {
     Shop::start(Reflection::V1).await
@@ -150,7 +149,7 @@ async fn what_was_typed_wrong_says_what_would_be_right() {
         failure(
             2,
             "error: `shop` has no method `Oder`; there are: shop.Archive/Order, shop.Archive/Find, shop.Shop/Order, \
-             shop.Shop/Track, shop.Shop/Total, shop.Shop/Chat\n"
+             shop.Shop/Look, shop.Shop/Track, shop.Shop/Total, shop.Shop/Chat\n"
         )
     );
     assert_eq!(

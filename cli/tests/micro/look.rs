@@ -2,12 +2,10 @@
 
 use std::process::Stdio;
 
+use micro_dynamic::fake::Reflection;
 use serde_json::{Value, json};
 
-use crate::{
-    fake::Reflection,
-    support::{Shop, micro, run},
-};
+use crate::support::{Shop, micro, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_listed_one_a_line_or_as_json() {

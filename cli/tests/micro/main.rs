@@ -3,10 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod call;
-#[path = "../../src/dynamic/codec.rs"]
-mod codec;
-#[path = "../../src/dynamic/fake.rs"]
-mod fake;
 #[cfg(target_os = "linux")]
 mod greeter;
 mod look;

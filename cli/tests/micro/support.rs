@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::fake::{Fake, Reflection};
+use micro_dynamic::fake::{Fake, Reflection};
 
 /// The binary, in a world of its own: no registry but what is given, no colours, no settings file.
 pub(crate) fn micro(arguments: &[&str]) -> Command {
@@ -35,13 +35,13 @@ pub(crate) struct Shop {
 impl Shop {
     pub(crate) async fn start(reflection: Reflection) -> Self {
         Self {
-            fake: Fake::start(reflection).await,
+            fake: Fake::start(reflection).await.unwrap(),
         }
     }
 
     /// The binary with the registry in which the shop is found.
     pub(crate) fn micro(&self, arguments: &[&str]) -> Command {
-        let address = format!("shop={}", self.fake.address);
+        let address = format!("shop={}", self.fake.address());
         let mut command = micro(arguments);
         command
             .env("MICRO_REGISTRY", "static")

@@ -12,6 +12,7 @@ enum Part {
     Backend,
     Framework,
     Codegen,
+    Dynamic,
     Gateway,
     Cli,
     Example,
@@ -26,8 +27,8 @@ enum Part {
 const MAY_KNOW: [(Part, &[Part]); 5] = [
     (Part::Backend, &[Part::Registry]),
     (Part::Framework, &[Part::Backend, Part::Registry]),
-    (Part::Gateway, &[Part::Framework]),
-    (Part::Cli, &[Part::Gateway, Part::Framework]),
+    (Part::Gateway, &[Part::Framework, Part::Dynamic]),
+    (Part::Cli, &[Part::Gateway, Part::Framework, Part::Dynamic]),
     (Part::Example, &[Part::Framework, Part::Codegen, Part::Registry]),
 ];
 
@@ -82,6 +83,7 @@ impl Part {
             "registry" => Self::Registry,
             "framework" => Self::Framework,
             "codegen" => Self::Codegen,
+            "dynamic" => Self::Dynamic,
             "gateway" => Self::Gateway,
             "cli" => Self::Cli,
             "tests" => Self::Tests,
@@ -143,11 +145,12 @@ mod tests {
     use super::*;
 
     /// Every part once, in the order of the diagram, with a name of its own.
-    const MEMBERS: [(&str, &str); 11] = [
+    const MEMBERS: [(&str, &str); 12] = [
         ("micro-registry", "registry"),
         ("micro-registry-mdns", "registry-mdns"),
         ("micro-rs", "framework"),
         ("micro-build", "codegen"),
+        ("micro-dynamic", "dynamic"),
         ("micro-gateway", "gateway"),
         ("micro-cli", "cli"),
         ("greeter", "examples/greeter"),
@@ -201,6 +204,8 @@ mod tests {
                 "micro-rs -> micro-registry",
                 "micro-rs -> micro-registry-mdns",
                 "micro-gateway -> micro-rs",
+                "micro-gateway -> micro-dynamic",
+                "micro-cli -> micro-dynamic",
                 "micro-cli -> micro-gateway",
                 "micro-cli -> micro-rs",
                 "greeter -> micro-rs",

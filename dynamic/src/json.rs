@@ -8,12 +8,12 @@ use super::unknown;
 
 /// Why a text is not the JSON of a message. `Display` names the place and what is possible there.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct JsonError {
+pub struct JsonError {
     message: String,
 }
 
 /// Reads one message from its JSON. Unknown fields and values are errors.
-pub(crate) fn from_json(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage, JsonError> {
+pub fn from_json(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = DynamicMessage::deserialize(descriptor.clone(), &mut deserializer)
         .and_then(|message| deserializer.end().map(|()| message));
@@ -34,7 +34,7 @@ pub(crate) fn from_json(descriptor: &MessageDescriptor, text: &str) -> Result<Dy
 /// # Errors
 ///
 /// When the message holds what JSON has no form for, such as a timestamp out of range or an `Any` of an unknown type.
-pub(crate) fn to_json(message: &DynamicMessage) -> Result<String, serde_json::Error> {
+pub fn to_json(message: &DynamicMessage) -> Result<String, serde_json::Error> {
     serde_json::to_string(message)
 }
 

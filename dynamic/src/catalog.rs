@@ -7,7 +7,7 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
 /// All services of a server with their descriptors.
 #[derive(Clone, Debug)]
-pub(crate) struct Catalog {
+pub struct Catalog {
     pool: DescriptorPool,
     set: Bytes,
     services: Vec<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Catalog {
 
 /// Why a method was not found. `Display` names what there is instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum MethodError {
+pub enum MethodError {
     /// There is no such method.
     Unknown {
         /// What was asked for.
@@ -43,12 +43,12 @@ impl Catalog {
     }
 
     /// The files as one encoded file descriptor set.
-    pub(crate) fn descriptor_set(&self) -> Bytes {
+    pub fn descriptor_set(&self) -> Bytes {
         self.set.clone()
     }
 
     /// The services that are described, without those of gRPC itself, sorted by name.
-    pub(crate) fn services(&self) -> impl Iterator<Item = ServiceDescriptor> {
+    pub fn services(&self) -> impl Iterator<Item = ServiceDescriptor> {
         self.described()
             .filter(|service| !is_infrastructure(service.full_name()))
     }
@@ -60,7 +60,7 @@ impl Catalog {
     }
 
     /// Finds a method by `greeter.Say/Hello`, `greeter.Say.Hello`, `Say.Hello`, or `Hello` where it is the only one.
-    pub(crate) fn method(&self, asked: &str) -> Result<MethodDescriptor, MethodError> {
+    pub fn method(&self, asked: &str) -> Result<MethodDescriptor, MethodError> {
         let (service, name) = split(asked);
         let mut fitting: Vec<_> = self
             .described()

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming, client::Grpc};
 use super::{Transport, codec::DynamicCodec};
 
 /// Calls a method that answers with one message, and waits for it.
-pub(crate) async fn invoke<T: Transport>(
+pub async fn invoke<T: Transport>(
     channel: T,
     method: &MethodDescriptor,
     request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,
@@ -19,7 +19,7 @@ pub(crate) async fn invoke<T: Transport>(
 }
 
 /// Calls a method that answers with a stream of messages.
-pub(crate) async fn invoke_streaming<T: Transport>(
+pub async fn invoke_streaming<T: Transport>(
     channel: T,
     method: &MethodDescriptor,
     request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,

@@ -17,7 +17,7 @@ use super::{
 };
 
 async fn channel(fake: &Fake) -> Channel {
-    let endpoint = Endpoint::new(format!("http://{}", fake.address)).unwrap();
+    let endpoint = Endpoint::new(format!("http://{}", fake.address())).unwrap();
     endpoint.connect().await.unwrap()
 }
 
@@ -26,7 +26,7 @@ fn request_descriptor() -> MessageDescriptor {
 }
 
 async fn reflected(reflection: Reflection) -> (Fake, Catalog) {
-    let fake = Fake::start(reflection).await;
+    let fake = Fake::start(reflection).await.unwrap();
     let catalog = reflect(channel(&fake).await).await.unwrap();
     (fake, catalog)
 }
@@ -56,7 +56,7 @@ async fn a_server_of_v1alpha_alone_is_understood() {
 
 #[tokio::test]
 async fn a_server_without_reflection_is_unimplemented() {
-    let fake = Fake::start(Reflection::None).await;
+    let fake = Fake::start(Reflection::None).await.unwrap();
     let status = reflect(channel(&fake).await).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
 }

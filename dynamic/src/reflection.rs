@@ -37,7 +37,7 @@ const FILES_SIZE_MAX: usize = 32 * 1024 * 1024;
 ///
 /// `UNIMPLEMENTED` when the server has no reflection, `INTERNAL` when what it says makes no sense, `RESOURCE_EXHAUSTED`
 /// when it describes more than anybody could want to know, and whatever the channel fails with.
-pub(crate) async fn reflect<T: Transport>(channel: T) -> Result<Catalog, Status> {
+pub async fn reflect<T: Transport>(channel: T) -> Result<Catalog, Status> {
     let (mut session, services) = match list(channel.clone(), V1).await {
         Err(status) if status.code() == Code::Unimplemented => list(channel, V1_ALPHA).await?,
         listed => listed?,

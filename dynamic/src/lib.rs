@@ -1,10 +1,12 @@
-//! gRPC without generated code: asks a server what it offers, and calls it with JSON. Knows nothing of the command line.
+//! gRPC without generated code: asks a server what it offers, and calls it with the canonical JSON of protobuf.
+//!
+//! What the command and the gateway have in common. Types of prost-reflect are part of its surface: it is made for them.
 
 mod catalog;
 mod codec;
 mod example;
-#[cfg(test)]
-mod fake;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod invoke;
 mod json;
 mod reflection;
@@ -15,16 +17,17 @@ mod unknown;
 use bytes::Bytes;
 use tonic::{body::Body, client::GrpcService};
 
-pub(crate) use self::{
-    catalog::Catalog,
+pub use self::{
+    catalog::{Catalog, MethodError},
+    codec::{DynamicCodec, DynamicDecoder, DynamicEncoder},
     example::example,
     invoke::{invoke, invoke_streaming},
-    json::{from_json, to_json},
+    json::{JsonError, from_json, to_json},
     reflection::reflect,
 };
 
 /// What generated stubs ask of a channel, in one word.
-pub(crate) trait Transport:
+pub trait Transport:
     GrpcService<
         Body,
         ResponseBody: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + 'static,

@@ -9,13 +9,13 @@ use tonic::{
 
 /// Encodes any [`DynamicMessage`], and decodes messages of one descriptor.
 #[derive(Clone, Debug)]
-pub(crate) struct DynamicCodec {
+pub struct DynamicCodec {
     decoded: MessageDescriptor,
 }
 
 impl DynamicCodec {
     /// A codec that decodes messages of `decoded`: the response at a client, the request at a server.
-    pub(crate) fn new(decoded: MessageDescriptor) -> Self {
+    pub fn new(decoded: MessageDescriptor) -> Self {
         Self { decoded }
     }
 }
@@ -39,7 +39,7 @@ impl Codec for DynamicCodec {
 
 /// Writes messages whose type they bring along.
 #[derive(Debug)]
-pub(crate) struct DynamicEncoder;
+pub struct DynamicEncoder;
 
 impl Encoder for DynamicEncoder {
     type Item = DynamicMessage;
@@ -54,7 +54,7 @@ impl Encoder for DynamicEncoder {
 
 /// Reads messages of one type.
 #[derive(Debug)]
-pub(crate) struct DynamicDecoder {
+pub struct DynamicDecoder {
     decoded: MessageDescriptor,
 }
 

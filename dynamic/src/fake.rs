@@ -1,0 +1,310 @@
+//! A server for tests: the services of `proto/shop.proto`, served without generated code.
+
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    metadata::{KeyRef, MetadataMap},
+    server::{Grpc, NamedService, StreamingService},
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
+};
+
+use super::codec::DynamicCodec;
+
+/// Which reflection a [`Fake`] offers.
+#[derive(Clone, Copy, Debug)]
+pub enum Reflection {
+    /// The present version.
+    V1,
+    /// The one before it, alone.
+    V1AlphaOnly,
+    /// None at all.
+    None,
+}
+
+/// A running server; dropping it stops it.
+#[derive(Debug)]
+pub struct Fake {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    task: JoinHandle<()>,
+}
+
+/// What a [`Fake`] has been asked so far.
+#[derive(Debug, Default)]
+struct Seen {
+    reflections: AtomicUsize,
+    calls: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Fake {
+    /// Starts a server of all that `proto/shop.proto` describes, `shop.Shop` being served.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start(reflection: Reflection) -> io::Result<Self> {
+        Self::start_with(reflection, pool()).await
+    }
+
+    /// Starts a server that describes itself by `pool`.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start_with(reflection: Reflection, pool: DescriptorPool) -> io::Result<Self> {
+        let set = pool.encode_to_vec();
+        let builder =
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(&set);
+        let seen = Arc::<Seen>::default();
+        let counting = Arc::clone(&seen);
+        let count = move |request: Request<()>| {
+            counting.reflections.fetch_add(1, Ordering::Relaxed);
+            Ok(request)
+        };
+        let mut routes = Routes::builder();
+        routes.add_service(Shop {
+            pool,
+            seen: Arc::clone(&seen),
+        });
+        // Health of the whole is serving from the start.
+        routes.add_service(tonic_health::server::health_reporter().1);
+        let sound = "the test protos are sound";
+        match reflection {
+            Reflection::V1 => {
+                let v1 = builder.build_v1().expect(sound);
+                routes.add_service(InterceptedService::new(v1, count));
+            }
+            Reflection::V1AlphaOnly => {
+                let v1_alpha = builder.build_v1alpha().expect(sound);
+                routes.add_service(InterceptedService::new(v1_alpha, count));
+            }
+            Reflection::None => {}
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let serving = Server::builder()
+            .add_routes(routes.routes())
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move { serving.await.expect("the server serves until it is stopped") });
+        Ok(Self { address, seen, task })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often it was asked to describe itself, each time on a stream with any number of questions.
+    #[must_use]
+    pub fn reflections(&self) -> usize {
+        self.seen.reflections.load(Ordering::Relaxed)
+    }
+
+    /// How many calls its handlers have got, reflection and health apart.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.seen.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many calls are open: neither answered to the end nor given up.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.seen.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The descriptors of the test protos.
+#[must_use]
+pub fn pool() -> DescriptorPool {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let set = protox::compile(["shop.proto"], [folder]).expect("the test protos compile");
+    DescriptorPool::decode(set.encode_to_vec().as_slice()).expect("what protox made is a descriptor set")
+}
+
+#[derive(Clone)]
+struct Shop {
+    pool: DescriptorPool,
+    seen: Arc<Seen>,
+}
+
+impl NamedService for Shop {
+    const NAME: &'static str = "shop.Shop";
+}
+
+type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl tower_service::Service<http::Request<Body>> for Shop {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answering<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let name = request
+            .uri()
+            .path()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let service = self.pool.get_service_by_name(Self::NAME);
+        let method = service.and_then(|service| service.methods().find(|method| method.name() == name));
+        let open = Open::of(&self.seen);
+        Box::pin(async move {
+            let Some(method) = method else {
+                return Ok(Status::unimplemented(name).into_http());
+            };
+            let mut grpc = Grpc::new(DynamicCodec::new(method.input()));
+            Ok(grpc
+                .streaming(
+                    Handler {
+                        method,
+                        open: Some(open),
+                    },
+                    request,
+                )
+                .await)
+        })
+    }
+}
+
+/// A call in flight.
+struct Open(Arc<Seen>);
+
+impl Open {
+    fn of(seen: &Arc<Seen>) -> Self {
+        seen.calls.fetch_add(1, Ordering::Relaxed);
+        seen.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(seen))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Handler {
+    method: MethodDescriptor,
+    open: Option<Open>,
+}
+
+type Replies = Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>>;
+
+impl StreamingService<DynamicMessage> for Handler {
+    type Response = DynamicMessage;
+    type ResponseStream = Replies;
+    type Future = Answering<Result<Response<Replies>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<DynamicMessage>>) -> Self::Future {
+        let (method, open) = (self.method.clone(), self.open.take());
+        let metadata = request.metadata().clone();
+        let mut orders = request.into_inner();
+        Box::pin(async move {
+            let stream: Replies = match method.name() {
+                "Total" => {
+                    let names: Vec<_> = orders
+                        .map(|order| order.map(|order| name(&order)))
+                        .collect()
+                        .await;
+                    let names = names.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    let count = i32::try_from(names.len()).unwrap_or(i32::MAX);
+                    let reply = reply(&method, &names.join(" "), &metadata, count);
+                    Box::pin(tokio_stream::once(reply))
+                }
+                "Chat" => Box::pin(orders.map(move |order| reply(&method, &name(&order?), &metadata, 1))),
+                times => {
+                    let count = if times == "Track" { 3 } else { 1 };
+                    let order = orders.message().await?;
+                    let name = name(&order.ok_or_else(|| Status::invalid_argument("no order"))?);
+                    if name == "sloth" {
+                        pending::<()>().await;
+                    }
+                    let endless = name == "endless";
+                    let replies = (1..=count).map(move |count| reply(&method, &name, &metadata, count));
+                    let replies = tokio_stream::iter(replies);
+                    if endless {
+                        Box::pin(replies.chain(tokio_stream::pending()))
+                    } else {
+                        Box::pin(replies)
+                    }
+                }
+            };
+            let stream: Replies = Box::pin(stream.inspect(move |_| {
+                // The call is open for as long as its answer is.
+                let _ = &open;
+            }));
+            Ok(Response::new(stream))
+        })
+    }
+}
+
+fn name(order: &DynamicMessage) -> String {
+    let name = order.get_field_by_name("name");
+    let name = name.as_ref().and_then(|name| name.as_str());
+    name.unwrap_or_default().to_owned()
+}
+
+/// A greeting; an error for `nobody` and for `broken`; and for `metadata` the names of what came with the call.
+fn reply(
+    method: &MethodDescriptor,
+    name: &str,
+    metadata: &MetadataMap,
+    count: i32,
+) -> Result<DynamicMessage, Status> {
+    let suffix = metadata.get("suffix").and_then(|suffix| suffix.to_str().ok());
+    let message = match name {
+        "nobody" => return Err(Status::not_found("there is nobody")),
+        "broken" => return Err(Status::internal("password=hunter2 at db-7")),
+        "metadata" => names(metadata),
+        name => format!("Hello {name}{}", suffix.unwrap_or_default()),
+    };
+    let mut reply = DynamicMessage::new(method.output());
+    reply.set_field_by_name("message", Value::String(message));
+    reply.set_field_by_name("count", Value::I32(count));
+    Ok(reply)
+}
+
+fn names(metadata: &MetadataMap) -> String {
+    let mut names: Vec<_> = metadata
+        .keys()
+        .map(|key| match key {
+            KeyRef::Ascii(key) => key.as_str().to_owned(),
+            KeyRef::Binary(key) => key.as_str().to_owned(),
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}
