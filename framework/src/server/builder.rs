@@ -12,6 +12,7 @@ use http::{Request, Response};
 use micro_registry::{Method, ServiceName};
 use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::pb::health_server::HealthServer;
+use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
@@ -53,6 +54,7 @@ pub(crate) struct ServerBuilder {
     /// How often each gRPC service was added.
     added: BTreeMap<String, usize>,
     layers: Vec<Wrap>,
+    web: Option<BoxService>,
     descriptors: Vec<Bytes>,
     telemetry: Telemetry,
 }
@@ -76,6 +78,7 @@ impl ServerBuilder {
             routes: RoutesBuilder::default(),
             added: BTreeMap::new(),
             layers: Vec::new(),
+            web: None,
             descriptors: Vec::new(),
         }
     }
@@ -132,6 +135,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets what answers plain HTTP. The last one stands.
+    #[must_use]
+    pub(crate) fn web<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let boxed = service.map_response(|response| response.map(Body::new));
+        self.web = Some(BoxService::new(boxed));
+        self
+    }
+
     /// Adds an encoded `FileDescriptorSet`: for reflection, and for the methods that the registry is told.
     #[must_use]
     pub(crate) fn descriptors(mut self, set: impl Into<Bytes>) -> Self {
@@ -174,7 +191,7 @@ impl ServerBuilder {
             .add_service(HealthServer::new(HealthService(health.clone())));
         reflection::add_to(&mut self.routes, &described, &self.descriptors)?;
         let handlers = Handlers::new(self.routes.routes().prepare(), self.layers);
-        let probe = ProbeLayer::new(health.clone(), self.telemetry.clone());
+        let probe = ProbeLayer::new(health.clone(), self.telemetry.clone()).web(self.web);
         Ok(UnboundServer {
             stack: stack::stack(self.service, &settings, probe, routes, handlers),
             health,

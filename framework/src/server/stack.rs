@@ -32,7 +32,8 @@ pub(super) fn stack(
     handlers: Handlers,
 ) -> Stack {
     ServiceBuilder::new()
-        // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer.
+        // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer. What else is not gRPC
+        // leaves here for the web service, as nothing further in is made for it.
         .layer(probe)
         // All layers further in know the method, and see its full name.
         .layer(RouteLayer::new(routes))

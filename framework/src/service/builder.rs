@@ -201,6 +201,26 @@ impl ServiceBuilder {
         self
     }
 
+    /// Adds what answers plain HTTP on the port of the service: requests that are neither gRPC nor for `/health`, `/ready` and
+    /// `/metrics`, over HTTP/1.1 and HTTP/2. It is handed the service it is part of, for its client. What limits
+    /// connections and headers holds for it, and so does the drain; `calls_max` and deadlines are for gRPC. A request tells
+    /// who sent it by its extension [`tonic::transport::server::TcpConnectInfo`]. Default: none, and what is not gRPC is
+    /// answered with 404.
+    pub fn web<S, B>(mut self, web: impl FnOnce(&ServiceContext) -> S + Send + 'static) -> Self
+    where
+        S: TowerService<Request<Body>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.additions.push(Box::new(|server, cx| server.web(web(cx))));
+        self
+    }
+
     /// Adjusts the service's client: its policy, its layers, its timeouts. Default: what a client has.
     pub fn client(mut self, adjust: impl FnOnce(ClientBuilder) -> ClientBuilder + Send + 'static) -> Self {
         self.adjustments.push(Box::new(adjust));

@@ -1,4 +1,5 @@
-//! Answers `/health`, `/ready` and `/metrics` over plain HTTP, and says so to whatever else is not gRPC over HTTP/2.
+//! Answers `/health`, `/ready` and `/metrics` over plain HTTP, hands what else is plain HTTP to the user's web service, and
+//! says what there is where there is none.
 
 use std::{
     convert::Infallible,
@@ -11,9 +12,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tonic::{Status, body::Body as TonicBody};
+use tower::{ServiceExt, util::Oneshot};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::handlers::{BoxError, BoxService};
 use crate::{server::Health, telemetry::Telemetry};
 
 /// Makes [`Probe`].
@@ -21,12 +25,23 @@ use crate::{server::Health, telemetry::Telemetry};
 pub(crate) struct ProbeLayer {
     health: Health,
     telemetry: Telemetry,
+    web: Option<BoxService>,
 }
 
 impl ProbeLayer {
     /// Answers by `health`, and renders `telemetry`.
     pub(crate) fn new(health: Health, telemetry: Telemetry) -> Self {
-        Self { health, telemetry }
+        Self {
+            health,
+            telemetry,
+            web: None,
+        }
+    }
+
+    /// Hands what is plain HTTP and no probe to `web`.
+    pub(crate) fn web(mut self, web: Option<BoxService>) -> Self {
+        self.web = web;
+        self
     }
 }
 
@@ -38,6 +53,7 @@ impl<S> Layer<S> for ProbeLayer {
             inner,
             health: self.health.clone(),
             telemetry: self.telemetry.clone(),
+            web: self.web.clone(),
         }
     }
 }
@@ -48,35 +64,49 @@ pub(crate) struct Probe<S> {
     inner: S,
     health: Health,
     telemetry: Telemetry,
+    web: Option<BoxService>,
+}
+
+/// Who answers a request.
+enum Answerer<'a> {
+    Probe(Answer),
+    Web(&'a BoxService),
+    Handler,
 }
 
 impl<S> Probe<S> {
-    /// The answer to a request that is not for a handler.
-    fn answer<R>(&self, request: &Request<R>) -> Option<Answer> {
+    fn answerer<R>(&self, request: &Request<R>) -> Answerer<'_> {
         let answer = match request.uri().path() {
             // Liveness: this process answers, and that is all that restarting it could mend.
             "/health" => Answer::new(StatusCode::OK, "ok\n"),
             "/ready" if self.health.is_ready() => Answer::new(StatusCode::OK, "ready\n"),
             "/ready" => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             "/metrics" => Answer::metrics(self.telemetry.render()),
-            _ if request.version() == Version::HTTP_2 => return None,
+            _ if self.web.is_none() && request.version() == Version::HTTP_2 => return Answerer::Handler,
+            _ if is_grpc(request.headers()) && request.version() == Version::HTTP_2 => {
+                return Answerer::Handler;
+            }
             _ if is_grpc(request.headers()) => Answer::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                 "gRPC needs HTTP/2 (with prior knowledge, as this port has no TLS)\n",
             ),
-            _ => Answer::new(
-                StatusCode::NOT_FOUND,
-                "not found; over HTTP/1.1 there are /health, /ready and /metrics\n",
-            ),
+            _ => match &self.web {
+                Some(web) => return Answerer::Web(web),
+                None => Answer::new(
+                    StatusCode::NOT_FOUND,
+                    "not found; over HTTP/1.1 there are /health, /ready and /metrics\n",
+                ),
+            },
         };
-        Some(answer.to(request.method()))
+        Answerer::Probe(answer.to(request.method()))
     }
 }
 
+/// Whether it is gRPC itself: `application/grpc`, or with `+proto` and the like; gRPC-Web is plain HTTP.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -139,6 +169,7 @@ impl Answer {
 impl<S, R, B> Service<Request<R>> for Probe<S>
 where
     S: Service<Request<R>, Response = Response<B>, Error = Infallible>,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<ProbeBody<B>>;
     type Error = Infallible;
@@ -149,9 +180,12 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        match self.answer(&request) {
-            Some(answer) => ProbeFuture::Answered { answer: Some(answer) },
-            None => ProbeFuture::Passed {
+        match self.answerer(&request) {
+            Answerer::Probe(answer) => ProbeFuture::Answered { answer: Some(answer) },
+            Answerer::Web(web) => ProbeFuture::Web {
+                future: Box::pin(web.clone().oneshot(request.map(TonicBody::new))),
+            },
+            Answerer::Handler => ProbeFuture::Passed {
                 inner: self.inner.call(request),
             },
         }
@@ -159,10 +193,11 @@ where
 }
 
 pin_project! {
-    /// The answer to a probe, or that of a handler.
+    /// The answer to a probe, or that of a handler, or of the web service.
     #[project = ProjectedFuture]
     pub(crate) enum ProbeFuture<F> {
         Answered { answer: Option<Answer> },
+        Web { future: Pin<Box<Oneshot<BoxService, Request<TonicBody>>>> },
         Passed { #[pin] inner: F },
     }
 }
@@ -179,6 +214,10 @@ where
                 let answer = answer.take().expect("not polled after it is ready");
                 Poll::Ready(Ok(answer.into_response()))
             }
+            ProjectedFuture::Web { future } => {
+                let Ok(response) = ready!(future.as_mut().poll(cx));
+                Poll::Ready(Ok(response.map(|inner| ProbeBody::Web { inner })))
+            }
             ProjectedFuture::Passed { inner } => {
                 let Ok(response) = ready!(inner.poll(cx));
                 Poll::Ready(Ok(response.map(|inner| ProbeBody::Passed { inner })))
@@ -188,24 +227,23 @@ where
 }
 
 pin_project! {
-    /// A few words, or the body of a handler's answer.
+    /// A few words, or the body of a handler's answer, or of the web service's.
     #[project = ProjectedBody]
     pub(crate) enum ProbeBody<B> {
         Text { text: Option<Bytes> },
+        Web { #[pin] inner: TonicBody },
         Passed { #[pin] inner: B },
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for ProbeBody<B> {
+impl<B: Body<Data = Bytes, Error = Status>> Body for ProbeBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = Status;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match self.project() {
             ProjectedBody::Text { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            ProjectedBody::Web { inner } => inner.poll_frame(cx),
             ProjectedBody::Passed { inner } => inner.poll_frame(cx),
         }
     }
@@ -213,6 +251,7 @@ impl<B: Body<Data = Bytes>> Body for ProbeBody<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Text { text } => text.is_none(),
+            Self::Web { inner } => inner.is_end_stream(),
             Self::Passed { inner } => inner.is_end_stream(),
         }
     }
@@ -220,6 +259,7 @@ impl<B: Body<Data = Bytes>> Body for ProbeBody<B> {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Web { inner } => inner.size_hint(),
             Self::Passed { inner } => inner.size_hint(),
         }
     }
