@@ -101,7 +101,7 @@ impl Loaded {
         );
         set(
             &mut settings.pending_resets_max,
-            typed.pending_resets_max.map(|count| count.0),
+            typed.pending_resets_max.map(|count| Some(count.0)),
         );
         set(
             &mut settings.local_resets_max,

@@ -353,6 +353,8 @@ fn keys_allowed(table: &str) -> BTreeSet<String> {
 #[test]
 fn every_limit_of_server_and_client_can_be_set() {
     let changed: String = REFERENCE
+        // Its default is no number, so it stands in a comment.
+        .replace("# pending_resets_max", "pending_resets_max")
         .lines()
         .map(|line| match line.split_once(" = ") {
             Some((key, value)) if !line.starts_with('#') => format!("{key} = {}\n", another(value)),

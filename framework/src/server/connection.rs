@@ -212,7 +212,7 @@ fn http(settings: &Settings, executor: StreamExecutor) -> auto::Builder<StreamEx
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.streams_max)
         .max_header_list_size(settings.header_size_max)
-        .max_pending_accept_reset_streams(settings.pending_resets_max)
+        .max_pending_accept_reset_streams(settings.pending_resets_allowed())
         .max_local_error_reset_streams(settings.local_resets_max)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)

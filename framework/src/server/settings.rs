@@ -7,6 +7,9 @@ use crate::{Error, Result, context::Propagation};
 /// What tonic itself allows for a message; the generated type can raise it, these settings cannot.
 pub(crate) const MESSAGE_SIZE_OF_TONIC: usize = 4 * 1024 * 1024;
 
+/// How many resets may wait for the server for each call that a connection may have in flight.
+const PENDING_RESETS_PER_STREAM: usize = 4;
+
 /// How a server behaves; what configuration does not set stays at its default.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -39,8 +42,9 @@ pub(crate) struct Settings {
     /// How long that answer may take. Default: 10 s.
     pub(crate) keepalive_timeout: Duration,
     /// Streams that a peer opened and reset before the server got to them; more, and the connection ends
-    /// (CVE-2023-44487). Default: 20.
-    pub(crate) pending_resets_max: usize,
+    /// (CVE-2023-44487). A server that stood still finds as many as its callers gave up meanwhile, and those are no attack.
+    /// Default: `None`, which is four times `streams_max`: what callers who wait give up in four of their deadlines.
+    pub(crate) pending_resets_max: Option<usize>,
     /// Streams of a connection that the server had to reset for a fault of the peer; more, and the connection ends.
     /// Default: 1,024.
     pub(crate) local_resets_max: usize,
@@ -64,7 +68,7 @@ impl Default for Settings {
             connection_age_max: Some(Duration::from_secs(3600)),
             keepalive_interval: Some(Duration::from_secs(30)),
             keepalive_timeout: Duration::from_secs(10),
-            pending_resets_max: 20,
+            pending_resets_max: None,
             local_resets_max: 1024,
             accept_backoff_max: Duration::from_millis(500),
             propagation: Propagation::default(),
@@ -99,6 +103,13 @@ impl Settings {
             ))),
             None => Ok(self),
         }
+    }
+
+    /// How many resets of streams that the server has not got to may wait for it on one connection.
+    pub(super) fn pending_resets_allowed(&self) -> usize {
+        let streams = usize::try_from(self.streams_max).unwrap_or(usize::MAX);
+        self.pending_resets_max
+            .unwrap_or(streams.saturating_mul(PENDING_RESETS_PER_STREAM))
     }
 
     /// The limit of a message, if it is lower than tonic's.

@@ -78,33 +78,6 @@ async fn headers_that_are_too_large_fail_their_call_alone() {
     assert_eq!(connection.say("hello").await.unwrap(), "hello");
 }
 
-#[tokio::test]
-async fn a_peer_that_resets_what_it_opens_again_and_again_is_sent_away() {
-    const AT_ONCE: usize = 50;
-    let server = TestServer::start_in_memory(Settings::default());
-    let (mut requests, connection) = h2::client::handshake(server.dial()).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let attack = async {
-        loop {
-            for _ in 0..AT_ONCE {
-                requests = requests.ready().await?;
-                let request = http::Request::post("http://x/test.Echo/Call").body(()).unwrap();
-                let (_, mut body) = requests.send_request(request, false)?;
-                body.send_reset(h2::Reason::CANCEL);
-            }
-            // Lets them be sent, all at once.
-            tokio::task::yield_now().await;
-        }
-    };
-    let error: h2::Error = timeout(LONG, attack)
-        .await
-        .map(|ended: Result<(), _>| ended.unwrap_err())
-        .expect("the attack should end");
-    assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
-    connection.abort();
-    assert_eq!(server.connect().await.say("hello").await.unwrap(), "hello");
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_old_connection_is_asked_to_go_and_its_calls_finish() {
     let settings = Settings {

@@ -11,4 +11,5 @@ mod overload;
 mod panics;
 mod probes;
 mod refusals;
+mod resets;
 mod support;
