@@ -44,6 +44,7 @@ fn start(arguments: &Arguments) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .init();
     // One thread, which lives as long as the process: the kernel ends nodes with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -30,7 +30,7 @@ impl Clock for HostClock {
 
 #[tokio::main]
 async fn main() -> micro::Result<()> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt().log_internal_errors(false).init();
     Service::builder("clock")
         .backend(file_registry::NAME, |settings| {
             Ok(Arc::new(FileRegistry::at(settings.addresses())?))
