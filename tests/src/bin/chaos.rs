@@ -8,6 +8,7 @@ use micro_tests::laboratory::{
     Backend, Outcome, Pace, Setup,
     scenarios::{ALL, Scenario},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs faults of FAULTS.md with real services, real registries and a real load.
 #[derive(Debug, Parser)]
@@ -44,6 +45,7 @@ async fn main() -> ExitCode {
     let pace = if arguments.short { Pace::Short } else { Pace::Full };
     let mut rows = Vec::new();
     let mut missed = false;
+    let mut told = signal(SignalKind::terminate()).expect("SIGTERM can be received");
     for scenario in chosen {
         let backends = scenario.backends.iter().copied();
         for backend in backends.filter(|backend| arguments.registry.is_none_or(|only| only == *backend)) {
@@ -54,7 +56,14 @@ async fn main() -> ExitCode {
                 probe: probe(),
             };
             // What cannot be set up is a failure of this scenario, not the end of the others.
-            match AssertUnwindSafe(scenario.run(setup)).catch_unwind().await {
+            let run = AssertUnwindSafe(scenario.run(setup)).catch_unwind();
+            let ended = tokio::select! {
+                ended = run => ended,
+                // Whatever the scenario has started ends with it.
+                _ = tokio::signal::ctrl_c() => return ExitCode::FAILURE,
+                _ = told.recv() => return ExitCode::FAILURE,
+            };
+            match ended {
                 Ok(outcome) => {
                     println!("{outcome}");
                     let met = outcome.misses(pace).is_empty();

@@ -8,18 +8,20 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use micro::Service;
+use micro::{CallContext, CallOptions, Channel, Service};
 use micro_tests::{
-    laboratory::EXECUTIONS,
+    laboratory::{EXECUTIONS, RELAY, SERVICE},
     probe::{
         Answer, Behaviour, Call, FILE_DESCRIPTOR_SET,
+        probe_client::ProbeClient,
         probe_server::{Probe, ProbeServer},
     },
 };
-use tokio::time;
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use tokio::time::{self, Instant};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use tracing_subscriber::EnvFilter;
@@ -38,6 +40,26 @@ struct Handler {
     state: Arc<State>,
     /// A write is there for good once it returns, whatever happens to the process.
     executions: Arc<File>,
+    /// Whom it calls, if it is there to relay.
+    others: Option<Channel>,
+}
+
+/// A handler that has not come to its end. One that is dropped before writes down how late after its deadline.
+struct Unfinished<'h> {
+    executions: &'h File,
+    id: u64,
+    deadline: Option<Instant>,
+    is_finished: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(deadline) = self.deadline.filter(|_| !self.is_finished) {
+            let line = format!("x {} {}\n", self.id, deadline.elapsed().as_millis());
+            // What is not written down is missed by the laboratory.
+            let _ = self.executions.write_all(line.as_bytes());
+        }
+    }
 }
 
 impl Handler {
@@ -48,7 +70,14 @@ impl Handler {
         }
         self.write_down(kind, call)?;
         assert!(!call.panic, "the call says that the handler panics");
+        let mut unfinished = Unfinished {
+            executions: &self.executions,
+            id: call.id,
+            deadline: CallContext::current().deadline(),
+            is_finished: false,
+        };
         self.work(call).await;
+        unfinished.is_finished = true;
         Ok(Response::new(self.answer()))
     }
 
@@ -99,21 +128,39 @@ impl Probe for Handler {
         Ok(Response::new(Box::pin(answers)))
     }
 
+    async fn relay(&self, request: Request<Call>) -> Result<Response<Answer>, Status> {
+        let others = self.others.clone();
+        let others = others.ok_or_else(|| Status::failed_precondition("this node does not relay"))?;
+        let mut call = Request::new(request.into_inner());
+        // Half of the time, so that the caller hears what became of it.
+        if let Some(left) = CallContext::current().remaining() {
+            call.extensions_mut().insert(CallOptions::new().timeout(left / 2));
+        }
+        let answer = ProbeClient::new(others).read(call).await?;
+        Ok(Response::new(answer.into_inner()))
+    }
+
     async fn behave(&self, request: Request<Behaviour>) -> Result<Response<Behaviour>, Status> {
-        let told = request.into_inner();
+        let mut told = request.into_inner();
         self.state.fails.store(told.fails, Ordering::Relaxed);
         self.state.unhealthy.store(told.unhealthy, Ordering::Relaxed);
         self.state.extra_ms.store(told.extra_ms, Ordering::Relaxed);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        told.wall_clock = since.unwrap_or_default().as_secs();
         Ok(Response::new(told))
     }
 }
 
 #[tokio::main]
 async fn main() -> micro::Result<()> {
+    // Whatever ends the laboratory ends this, too.
+    set_pdeathsig(Signal::SIGKILL).expect("the system can end us with our parent");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // Else what cannot be logged is told on standard error, and where that is full, too, by a panic.
+        .log_internal_errors(false)
         .init();
     let file = std::env::var_os(EXECUTIONS).expect("the laboratory names a file for what was run");
     let executions = OpenOptions::new()
@@ -135,10 +182,15 @@ async fn main() -> micro::Result<()> {
         })
         .add_service_with(move |cx| {
             let node = cx.id().to_owned();
+            let others = (cx.service() == RELAY).then(|| {
+                let others = cx.client().channel(SERVICE).descriptors(FILE_DESCRIPTOR_SET);
+                others.expect("the probe's descriptors decode")
+            });
             ProbeServer::new(Handler {
                 node,
                 state,
                 executions,
+                others,
             })
         })
         .descriptors(FILE_DESCRIPTOR_SET)

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 /// How often each call was run.
@@ -15,6 +16,8 @@ pub struct Executions {
     nodes: HashMap<String, Vec<u64>>,
     /// What was refused, by node.
     refused: HashMap<String, HashSet<u64>>,
+    /// How late after their deadline handlers were dropped.
+    dropped: Vec<Duration>,
 }
 
 impl Executions {
@@ -30,7 +33,13 @@ impl Executions {
             let text = fs::read_to_string(&path).expect("nodes write ASCII");
             for line in text.lines() {
                 let (kind, id) = line.split_once(' ').expect("a kind and an id");
+                let (id, late) = id.split_once(' ').unwrap_or((id, "0"));
                 let (kind, id) = (kind.chars().next().expect("a kind"), id.parse().expect("an id"));
+                let late = late.parse().expect("milliseconds");
+                if kind == 'x' {
+                    executions.dropped.push(Duration::from_millis(late));
+                    continue;
+                }
                 if kind == 'f' {
                     executions.refused.entry(node.clone()).or_default().insert(id);
                     continue;
@@ -64,6 +73,12 @@ impl Executions {
         self.refused.get(node).cloned().unwrap_or_default()
     }
 
+    /// How late after their deadline those handlers were dropped that did not come to their end.
+    #[must_use]
+    pub fn dropped(&self) -> &[Duration] {
+        &self.dropped
+    }
+
     /// The calls that `node` ran.
     #[must_use]
     pub fn of(&self, node: &str) -> &[u64] {
@@ -79,12 +94,13 @@ mod tests {
     fn only_what_must_run_once_can_be_a_duplicate() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("a.executions"), "r 1\nw 2\nw 3\n").expect("written");
-        fs::write(folder.path().join("b.executions"), "r 1\nw 2\nf 4\n").expect("written");
+        fs::write(folder.path().join("b.executions"), "r 1\nw 2\nf 4\nx 2 17\n").expect("written");
         fs::write(folder.path().join("micro.toml"), "w w").expect("written");
         let executions = Executions::read(folder.path());
         assert_eq!(executions.duplicates(), 1);
         assert_eq!(executions.calls(), 3);
         assert_eq!(executions.of("b"), [1, 2]);
         assert_eq!(executions.refused_by("b"), HashSet::from([4]));
+        assert_eq!(executions.dropped(), [Duration::from_millis(17)]);
     }
 }

@@ -12,6 +12,9 @@ use tonic::{Code, Request, Status};
 use super::records::Records;
 use crate::probe::{Call, probe_client::ProbeClient};
 
+/// What says when to try again.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// What a load calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -19,6 +22,8 @@ pub enum Kind {
     Read,
     /// Idempotent calls and others, in turn.
     ReadAndWrite,
+    /// Idempotent calls that a node makes on our behalf.
+    Relay,
 }
 
 /// How a load calls.
@@ -32,6 +37,8 @@ pub struct Plan {
     pub work: Duration,
     /// What is called.
     pub kind: Kind,
+    /// How many bytes each call has besides.
+    pub padding: usize,
 }
 
 /// One call, and what became of it.
@@ -49,6 +56,8 @@ pub struct Record {
     pub code: Code,
     /// What was said of it.
     pub message: String,
+    /// Whether it was said when to try again.
+    pub pushback: bool,
     /// Who answered, or who failed it.
     pub node: Option<String>,
 }
@@ -123,10 +132,11 @@ async fn run(channel: Channel, plan: Plan, mut stopped: oneshot::Receiver<()>) -
 }
 
 async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
-    let idempotent = plan.kind == Kind::Read || id.is_multiple_of(2);
+    let idempotent = plan.kind != Kind::ReadAndWrite || id.is_multiple_of(2);
     let mut request = Request::new(Call {
         id,
         work_ms: u32::try_from(plan.work.as_millis()).expect("a handler's work is short"),
+        padding: vec![0; plan.padding],
         ..Call::default()
     });
     request
@@ -134,12 +144,15 @@ async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
         .insert(CallOptions::new().timeout(plan.deadline));
     let mut client = ProbeClient::new(channel);
     let started = Instant::now();
-    let answer = if idempotent {
-        client.read(request).await
-    } else {
-        client.write(request).await
+    let answer = match plan.kind {
+        Kind::Relay => client.relay(request).await,
+        _ if idempotent => client.read(request).await,
+        _ => client.write(request).await,
     };
     let ended = Instant::now();
+    let pushback = answer
+        .as_ref()
+        .is_err_and(|status| status.metadata().contains_key(PUSHBACK));
     let (code, message, node) = match answer {
         Ok(answer) => {
             let peer = answer
@@ -157,6 +170,7 @@ async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
         ended,
         code,
         message,
+        pushback,
         node,
     }
 }

@@ -8,6 +8,8 @@ mod outcome;
 mod process;
 mod records;
 pub mod scenarios;
+mod throttle;
+mod wall_clock;
 mod world;
 
 use std::{
@@ -38,6 +40,8 @@ pub use self::{
 pub const EXECUTIONS: &str = "PROBE_EXECUTIONS";
 /// The service that every scenario calls.
 pub const SERVICE: &str = "probe";
+/// The service whose nodes call those of `SERVICE`.
+pub const RELAY: &str = "relay";
 /// How long a scenario waits for anything before it gives up, on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -141,6 +145,7 @@ impl Pace {
             deadline: self.of(Duration::from_secs(5), Duration::from_secs(1)),
             work: Duration::from_millis(5),
             kind,
+            padding: 0,
         }
     }
 }
@@ -307,6 +312,7 @@ impl Caller {
                     deadline: Duration::from_secs(5),
                     work: Duration::ZERO,
                     kind: Kind::Read,
+                    padding: 0,
                 },
             );
             pass(Duration::from_millis(100)).await;

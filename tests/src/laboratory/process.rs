@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::wait;
+use super::{pass, wait};
 
 /// How many lines of a process are kept; a process that writes more than that has a fault of its own.
 const LINES_MAX: usize = 100_000;
@@ -34,17 +34,32 @@ impl Process {
     ///
     /// When it cannot be started.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_saying(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Starts what `command` says, with its output and its errors going where they are told; what goes into a pipe is
+    /// collected.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start_saying(command: &mut Command, output: Stdio, errors: Stdio) -> Self {
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output)
+            .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let readers = vec![
-            collect(child.stdout.take().expect("piped"), Arc::clone(&lines)),
-            collect(child.stderr.take().expect("piped"), Arc::clone(&lines)),
-        ];
+        let output = child
+            .stdout
+            .take()
+            .map(|output| collect(output, Arc::clone(&lines)));
+        let errors = child
+            .stderr
+            .take()
+            .map(|errors| collect(errors, Arc::clone(&lines)));
+        let readers = output.into_iter().chain(errors).collect();
         Self {
             child,
             lines,
@@ -103,6 +118,52 @@ impl Process {
             .map(|thread| used(&std::fs::read_to_string(thread.join("stat")).expect("the thread lives")))
             .sum()
     }
+
+    /// The part of a core that it uses in the time to come.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub async fn processor_part(&self, time: Duration) -> f64 {
+        let (began, used) = (Instant::now(), self.processor_time(""));
+        pass(time).await;
+        let spent = self.processor_time("").saturating_sub(used);
+        spent.as_secs_f64() / began.elapsed().as_secs_f64()
+    }
+
+    /// The most memory that it had at any time, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn memory_peak(&self) -> usize {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process lives");
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        let kilobytes: usize = peak
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number of kB");
+        kilobytes * 1024
+    }
+
+    /// How many files it may have open from now on; none of those that are open is closed.
+    ///
+    /// # Panics
+    ///
+    /// Without the program `prlimit`.
+    pub fn limit_files(&self, files: usize) {
+        let mut command = Command::new("prlimit");
+        command.args([format!("--pid={}", self.pid()), format!("--nofile={files}:")]);
+        let status = command.status().expect("prlimit, of util-linux, is there");
+        assert!(status.success(), "{command:?}: {status}");
+    }
+
     /// Waits until it has ended, and says how and after how long.
     ///
     /// # Panics

@@ -150,6 +150,7 @@ mod tests {
                 ended: started + Duration::from_millis(*at),
                 code: *code,
                 message: String::new(),
+                pushback: false,
                 node: Some((*node).to_owned()),
             }
         });

@@ -28,12 +28,17 @@ faults! {
         f02_rolling_restart,
         f04_stop_twice,
         f05_stopped,
+        f05_stalled,
         f06_slow,
         f07_failing,
         f08_all_ill,
         f33_another_service,
+        f36_wall_clock,
         f37_no_files,
+        f41_memory,
+        f43_slow_handlers,
         f44_panics,
+        f45_disk_full,
     }
     consul Consul {
         f01_killed,
@@ -59,7 +64,11 @@ faults! {
         f27_connections_taken,
         f32_id_taken,
         f32_id_of_its_own,
+        f36_wall_clock,
+        f38_client_without_files,
+        f39_starved,
         f40_blocked,
+        f42_overload,
     }
     etcd Etcd {
         f01_killed,
@@ -82,6 +91,7 @@ faults! {
         f22_crowd,
         f32_id_taken,
         f32_id_of_its_own,
+        f39_starved,
         f40_blocked,
     }
 }

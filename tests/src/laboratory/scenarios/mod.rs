@@ -1,7 +1,9 @@
 //! The scenarios of FAULTS.md, one function each; a test and `cargo xtask chaos` run the same.
 
+mod host;
 mod network;
 mod outage;
+mod overload;
 mod registration;
 mod restarts;
 mod rights;
@@ -98,6 +100,13 @@ pub const ALL: &[Scenario] = &[
         what: "one of three nodes is stopped, and goes on",
         backends: MDNS,
         run: |setup| Box::pin(servers::stopped(setup)),
+    },
+    Scenario {
+        fault: "F05",
+        name: "f05_stalled",
+        what: "the only node is stopped for longer than its callers wait",
+        backends: MDNS,
+        run: |setup| Box::pin(servers::stalled(setup)),
     },
     Scenario {
         fault: "F06",
@@ -268,11 +277,32 @@ pub const ALL: &[Scenario] = &[
         run: |setup| Box::pin(network::another_service(setup)),
     },
     Scenario {
+        fault: "F36",
+        name: "f36_wall_clock",
+        what: "the wall clock jumps an hour ahead, and two hours back",
+        backends: &[Backend::Mdns, Backend::Consul],
+        run: |setup| Box::pin(host::wall_clock_jumps(setup)),
+    },
+    Scenario {
         fault: "F37",
         name: "f37_no_files",
         what: "a node has no file left to open",
         backends: MDNS,
         run: |setup| Box::pin(network::no_files(setup)),
+    },
+    Scenario {
+        fault: "F38",
+        name: "f38_client_without_files",
+        what: "a client has no file left to open",
+        backends: CONSUL,
+        run: |setup| Box::pin(host::client_without_files(setup)),
+    },
+    Scenario {
+        fault: "F39",
+        name: "f39_starved",
+        what: "a node gets a twentieth of a processor",
+        backends: SERVED,
+        run: |setup| Box::pin(host::starved(setup)),
     },
     Scenario {
         fault: "F40",
@@ -282,11 +312,39 @@ pub const ALL: &[Scenario] = &[
         run: |setup| Box::pin(servers::blocked(setup)),
     },
     Scenario {
+        fault: "F41",
+        name: "f41_memory",
+        what: "ten times the load that a node is made for, in large messages",
+        backends: MDNS,
+        run: |setup| Box::pin(overload::memory(setup)),
+    },
+    Scenario {
+        fault: "F42",
+        name: "f42_overload",
+        what: "ten times the calls that a node can do",
+        backends: CONSUL,
+        run: |setup| Box::pin(overload::overload(setup)),
+    },
+    Scenario {
+        fault: "F43",
+        name: "f43_slow_handlers",
+        what: "handlers take longer than their callers wait",
+        backends: MDNS,
+        run: |setup| Box::pin(overload::slow_handlers(setup)),
+    },
+    Scenario {
         fault: "F44",
         name: "f44_panics",
         what: "a handler panics",
         backends: MDNS,
         run: |setup| Box::pin(servers::panics(setup)),
+    },
+    Scenario {
+        fault: "F45",
+        name: "f45_disk_full",
+        what: "logs go to a full disk, or to nobody, and no file can be written",
+        backends: MDNS,
+        run: |setup| Box::pin(host::disk_full(setup)),
     },
 ];
 

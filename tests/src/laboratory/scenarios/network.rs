@@ -146,10 +146,8 @@ pub(super) async fn no_files(setup: Setup) -> Outcome {
     for _ in 0..2 * FILES_MAX {
         idle.push(TcpStream::connect(&address).await.expect("the system accepts it"));
     }
-    let full = Instant::now();
-    let used = node.processor_time("");
-    pass(setup.pace.of(Duration::from_secs(4), Duration::from_secs(30))).await;
-    let spent = node.processor_time("").saturating_sub(used).as_secs_f64() / full.elapsed().as_secs_f64();
+    let time = setup.pace.of(Duration::from_secs(4), Duration::from_secs(30));
+    let spent = node.processor_part(time).await;
     // With the load alone, for as long.
     drop(idle);
     let freed = Instant::now();
@@ -158,9 +156,7 @@ pub(super) async fn no_files(setup: Setup) -> Outcome {
     })
     .await;
     let recovered = freed.elapsed();
-    let (calm, used) = (Instant::now(), node.processor_time(""));
-    pass(setup.pace.of(Duration::from_secs(4), Duration::from_secs(30))).await;
-    let usual = node.processor_time("").saturating_sub(used).as_secs_f64() / calm.elapsed().as_secs_f64();
+    let usual = node.processor_part(time).await;
     let records = load.stop().await;
     let lives = node.runs();
     Outcome::new("F37")

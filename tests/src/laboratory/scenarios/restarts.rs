@@ -25,6 +25,7 @@ pub(super) async fn rolling(setup: Setup) -> Outcome {
         deadline: Duration::from_secs(15),
         work: Duration::from_secs(2),
         kind: Kind::ReadAndWrite,
+        padding: 0,
     };
     let long = Load::start(stage.caller.channel.clone(), long);
     let mut slowest = Duration::ZERO;

@@ -7,11 +7,14 @@ use nix::sys::signal::Signal;
 use tonic::Request;
 
 use super::{
-    super::{Caller, Kind, Load, Outcome, Setup, Size, pass},
+    super::{Caller, Kind, Laboratory, Load, Outcome, Plan, Setup, Size, pass},
     NODES,
     outage::Stage,
 };
 use crate::probe::{Behaviour, probe_client::ProbeClient};
+
+/// How long the only node is stopped.
+const STALL: Duration = Duration::from_secs(3);
 
 /// F01: one of three nodes is killed.
 pub(super) async fn killed(setup: Setup) -> Outcome {
@@ -69,6 +72,59 @@ pub(super) async fn stopped(setup: Setup) -> Outcome {
             0.01,
         )
         .seconds("called again after it went on", back, Duration::from_secs(30))
+}
+
+/// F05: the only node is stopped for longer than its callers wait. Whom it finds gone costs nobody else his call.
+pub(super) async fn stalled(setup: Setup) -> Outcome {
+    let laboratory = Laboratory::start(&setup, Size::One).await;
+    let [node] = laboratory.nodes([NODES[0]]).await;
+    let caller = laboratory.caller();
+    caller.reaches(&[NODES[0]]).await;
+    let plan = Plan {
+        rate: 200,
+        deadline: Duration::from_secs(1),
+        ..setup.pace.plan(Kind::Read)
+    };
+    let patient = Plan {
+        rate: 5,
+        deadline: Duration::from_secs(60),
+        work: STALL + Duration::from_secs(2),
+        kind: Kind::ReadAndWrite,
+        padding: 0,
+    };
+    let (load, patient) = (
+        Load::start(caller.channel.clone(), plan),
+        Load::start(caller.channel.clone(), patient),
+    );
+    pass(setup.pace.calm()).await;
+    for _ in 0..setup.pace.of(1, 10) {
+        node.signal(Signal::SIGSTOP);
+        pass(STALL).await;
+        node.signal(Signal::SIGCONT);
+        pass(STALL).await;
+    }
+    let (records, patient) = (load.stop().await, patient.stop().await);
+    let given_up = records
+        .failed()
+        .filter(|record| record.code == tonic::Code::DeadlineExceeded)
+        .count();
+    let said = patient.failures(Instant::now());
+    Outcome::new("F05")
+        .load(&records, &laboratory.executions())
+        .holds("callers gave up more than h2 allows by itself", given_up > 20)
+        .count(
+            "calls that failed although nobody gave them up",
+            records.failed().count() - given_up,
+            0,
+        )
+        .count(
+            format!(
+                "failed calls of {} that were in flight meanwhile {said}",
+                patient.calls()
+            ),
+            patient.failed().count(),
+            0,
+        )
 }
 
 /// F06: one of three nodes is ten times as slow.
@@ -235,7 +291,8 @@ async fn hedged(setup: &Setup, kind: Kind) -> (Stage, Load) {
     (stage, load)
 }
 
-fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
+/// A load on three nodes whose late calls are sent to a second one.
+pub(super) fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
     let options = CallOptions::new().hedge_delay(setup.pace.hedge_delay());
     Load::start(
         stage.caller.channel.clone().options(options),
@@ -244,9 +301,10 @@ fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
 }
 
 /// Tells one node how to behave.
-pub(super) async fn behave(caller: &Caller, node: &str, behaviour: Behaviour) {
+pub(super) async fn behave(caller: &Caller, node: &str, behaviour: Behaviour) -> Behaviour {
     let mut request = Request::new(behaviour);
     request.extensions_mut().insert(CallOptions::new().node(node));
     let mut client = ProbeClient::new(caller.channel.clone());
-    client.behave(request).await.expect("the node is told");
+    let told = client.behave(request).await;
+    told.expect("the node is told").into_inner()
 }
