@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, builder::styling::Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling::Styles};
 
 use crate::metadata::Header;
 
@@ -26,11 +26,12 @@ const REGISTRY_ADDRESS_HELP: &str =
 
 const NEW_HELP: &str = "\
 Examples:
-  micro new my-service
-  micro new services/orders
+  micro new shop/orders
+  micro new shop/checkout --template client --calls orders
+  micro new shop/orders --registry consul
 
-The service is called like its folder, which must not exist yet. It builds and runs as it is made, and its test runs it \
-in one process; what is left to write is the proto file and the handlers.";
+The service is called like its folder, which must not exist yet. It builds and runs as it is made, and its tests run it \
+in one process; what is left to write is the proto file and the handlers. Within a cargo workspace it becomes a member.";
 
 const RUN_HELP: &str = "\
 Examples:
@@ -132,9 +133,52 @@ impl Command {
 pub(crate) struct NewArguments {
     /// The folder to make
     pub(crate) path: PathBuf,
+    /// What to make
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) template: Template,
+    /// The service that a `client` calls [default: greeter]
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) calls: Option<String>,
     /// A checkout of micro to depend on [default: the one this command was built from]
     #[arg(long, value_name = "PATH")]
     pub(crate) checkout: Option<PathBuf>,
+}
+
+/// What `micro new` makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// A service with a unary and a streaming method
+    #[default]
+    Service,
+    /// A service that calls another
+    Client,
+}
+
+/// The registry of what `micro new` makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NewRegistry {
+    #[default]
+    Mdns,
+    Consul,
+    Etcd,
+}
+
+impl NewRegistry {
+    const ALL: [Self; 3] = [Self::Mdns, Self::Consul, Self::Etcd];
+
+    /// Its name in `MICRO_REGISTRY`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mdns => "mdns",
+            Self::Consul => "consul",
+            Self::Etcd => "etcd",
+        }
+    }
+
+    /// The one of this name, if a new service can have it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|registry| registry.as_str() == name)
+    }
 }
 
 /// `micro run`.

@@ -60,7 +60,7 @@ fn start(arguments: &Arguments) -> Result<()> {
 async fn perform(arguments: &Arguments) -> Result<()> {
     let registry = &arguments.registry;
     match &arguments.command {
-        Command::New(arguments) => new::new(arguments),
+        Command::New(arguments) => new::new(registry, arguments),
         Command::Run(arguments) => run::run(registry, arguments).await,
         Command::Call(arguments) => call::call(&Lookup::open(registry)?, arguments).await,
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,

@@ -1,5 +1,5 @@
-//! What `micro new` makes: it builds, passes its own test, runs under `micro run` and answers `micro call`, with mDNS
-//! and with Consul.
+//! What `micro new` makes: it builds without a warning, passes its own tests, runs under `micro run` and answers `micro
+//! call`, with mDNS and with Consul; a second one, in the same workspace, calls it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -17,7 +17,9 @@ use micro_test_servers::Consul;
 use nix::{sys::signal, unistd::Pid};
 use tempfile::TempDir;
 
+/// One that answers, and one that calls it.
 const NAME: &str = "scaffolded";
+const CALLER: &str = "calling";
 /// Building, starting and being found, on a machine that has other things to do.
 const READY_WAIT: Duration = Duration::from_secs(300);
 
@@ -64,10 +66,6 @@ impl Bench {
         bench
     }
 
-    fn service(&self) -> PathBuf {
-        self.folder.path().join(NAME)
-    }
-
     /// A command in the folder, with no setting but a registry of this process's own.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -87,10 +85,7 @@ impl Bench {
     }
 
     fn cargo(&self, arguments: &[&str]) -> String {
-        run(self
-            .command(env!("CARGO"))
-            .current_dir(self.service())
-            .args(arguments))
+        run(self.command(env!("CARGO")).args(arguments))
     }
 }
 
@@ -101,11 +96,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(bench: &Bench) -> Self {
+    fn start(bench: &Bench, name: &str) -> Self {
         let (write, read) = mpsc::channel();
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = bench.command(&bench.micro);
-        command.args(["run", NAME, "--nodes", "2"]);
+        command.args(["run", name, "--nodes", "2"]);
         command.stdout(writer.try_clone().unwrap()).stderr(writer);
         let child = command.spawn().unwrap();
         // What is left of the writers goes with `command`; the reader ends with the processes that write.
@@ -165,43 +160,71 @@ fn run(command: &mut Command) -> String {
 }
 
 #[tokio::test]
-async fn a_new_service_builds_is_tested_runs_and_answers() {
+async fn new_services_build_are_tested_run_and_answer() {
     let mut bench = Bench::new();
+    let workspace = bench.folder.path().join("Cargo.toml");
+    fs::write(&workspace, "[workspace]\nresolver = \"3\"\n").unwrap();
     bench.micro(&["new", NAME]);
+    bench.micro(&["new", CALLER, "--template", "client", "--calls", NAME]);
     // The versions that this repository is tested with, which are there without a network.
-    fs::copy(checkout().join("Cargo.lock"), bench.service().join("Cargo.lock")).unwrap();
+    fs::copy(
+        checkout().join("Cargo.lock"),
+        bench.folder.path().join("Cargo.lock"),
+    )
+    .unwrap();
 
-    assert!(
-        bench
-            .cargo(&["test", "--quiet"])
-            .contains("test result: ok. 1 passed")
-    );
+    let tested = bench.cargo(&["test", "--quiet", "--workspace"]);
+    let passed = |count: usize| tested.contains(&format!("test result: ok. {count} passed"));
+    assert!(passed(2) && passed(1), "{tested}");
     bench.cargo(&["fmt", "--check"]);
+    let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    bench.cargo(&[&clippy[..], &["--", "--deny", "warnings"]].concat());
 
     runs_and_answers(&bench);
-    let services = bench.micro(&["services", "--json"]);
-    assert_eq!(services.trim(), "[]");
+    assert_eq!(bench.micro(&["services", "--json"]).trim(), "[]");
 
-    // The same program finds another registry by its environment alone.
+    // The same programs find another registry by their environment alone.
     let consul = Consul::builder().start().await.unwrap();
     bench.variables = consul.variables();
     runs_and_answers(&bench);
-    assert!(!bench.micro(&["services", "--json"]).contains(NAME));
+    let services = bench.micro(&["services", "--json"]);
+    assert!(
+        !services.contains(NAME) && !services.contains(CALLER),
+        "{services}"
+    );
 }
 
+/// Runs both, and stops them.
 fn runs_and_answers(bench: &Bench) {
-    let mut running = Running::start(bench);
+    let (mut running, pasted) = started(bench, NAME);
+    assert_eq!(pasted, "{\"message\":\"Hello Ada\"}\n");
+    let called = bench.micro(&["call", NAME, "Say.Greetings", r#"{"name":"Grace","count":2}"#]);
+    assert_eq!(
+        called,
+        "{\"message\":\"Hello Grace, 1 of 2\"}\n{\"message\":\"Hello Grace, 2 of 2\"}\n"
+    );
+    let (mut calling, pasted) = started(bench, CALLER);
+    assert!(pasted.contains("Hello Ada, welcome"), "{pasted}");
+    assert!(
+        pasted.contains(&format!("\"{NAME}-")),
+        "who greeted is named: {pasted}"
+    );
+
+    for running in [&mut calling, &mut running] {
+        running.interrupt();
+        assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
+        assert!(running.child.wait().unwrap().success());
+    }
+}
+
+/// Runs a service until it is ready, and answers with what the line says that it tells to type.
+fn started(bench: &Bench, name: &str) -> (Running, String) {
+    let running = Running::start(bench, name);
     // What nodes say has their name before it.
     let is_told =
         |line: &str| !line.contains(" | ") && (line.contains(" call ") || line.starts_with("warning"));
     let next = running.line(is_told).unwrap();
     // The line that is told can be pasted.
     let pasted = run(bench.command("sh").args(["-c", next.trim()]));
-    assert_eq!(pasted, "{\"message\":\"Hello Ada\"}\n");
-    let called = bench.micro(&["call", NAME, "Say.Hello", r#"{"name":"Grace"}"#]);
-    assert_eq!(called, "{\"message\":\"Hello Grace\"}\n");
-
-    running.interrupt();
-    assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
-    assert!(running.child.wait().unwrap().success());
+    (running, pasted)
 }

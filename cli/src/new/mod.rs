@@ -2,45 +2,134 @@
 
 mod checkout;
 mod name;
-mod surroundings;
 mod template;
+mod workspace;
 
 use std::{fs, io, path::Path};
 
-use self::{checkout::Checkout, name::Name, template::File};
+use self::{
+    checkout::Checkout,
+    name::Name,
+    template::{File, Values},
+    workspace::Membership,
+};
 use crate::{
-    arguments::NewArguments,
+    arguments::{NewArguments, NewRegistry, RegistryArguments, Template},
     failure::{Failure, Result},
     invocation::Invocation,
     output::print,
 };
 
+/// The service that a `client` calls unless another is named: the example.
+const CALLEE: &str = "greeter";
+
+/// What is to be made.
+#[derive(Debug)]
+struct Order<'a> {
+    path: &'a Path,
+    template: Template,
+    calls: Option<&'a str>,
+    registry: NewRegistry,
+    /// By default the one that this command was built from.
+    checkout: Option<&'a Path>,
+}
+
+/// What was made.
+#[derive(Debug)]
+struct Made {
+    service: String,
+    membership: Option<Membership>,
+}
+
 /// Makes a service and says what to type next.
-pub(crate) fn new(arguments: &NewArguments) -> Result<()> {
+pub(crate) fn new(registry: &RegistryArguments, arguments: &NewArguments) -> Result<()> {
     let path = &arguments.path;
-    let service = create(path, arguments.checkout.as_deref())?;
+    let made = create(&Order {
+        path,
+        template: arguments.template,
+        calls: arguments.calls.as_deref(),
+        registry: registry_of(registry)?,
+        checkout: arguments.checkout.as_deref(),
+    })?;
     let shown = path.display().to_string();
     let micro = Invocation::of_this_process();
+    let method = match arguments.template {
+        Template::Service => "Say.Hello",
+        Template::Client => "Reception.Welcome",
+    };
+    let membership = made.membership.map_or_else(String::new, |membership| {
+        let manifest = membership.manifest().display();
+        format!(
+            "`{manifest}` has `{}` among its members now. ",
+            membership.member()
+        )
+    });
     print(&format!(
-        "The service `{service}` is in `{shown}`; its handlers are in `src/handler.rs`. Now type:\n\n    {}\n\n\
+        "The service `{service}` is in `{shown}`; its handlers are in `src/handler.rs`. {membership}Now type:\n\n    {}\n\n\
          and once it runs, in another terminal:\n\n    {}\n",
         micro.line(["run", &shown]),
-        micro.line(["call", &service, "Say.Hello", r#"{"name":"Ada"}"#]),
+        micro.line(["call", &made.service, method, r#"{"name":"Ada"}"#]),
+        service = made.service,
     ))
 }
 
-/// Makes the folder `path` and in it a service of the same name, which it answers with. The service is built with the
-/// framework in `checkout`, by default the one that this command was built from.
+fn registry_of(arguments: &RegistryArguments) -> Result<NewRegistry> {
+    if arguments.registry_address.is_some() {
+        return Err(Failure::usage(
+            "where the registry of a new service is belongs into its micro.toml, as `addresses` in `[registry]`, or into \
+             MICRO_REGISTRY_ADDRESS",
+        ));
+    }
+    let Some(name) = &arguments.registry else {
+        return Ok(NewRegistry::default());
+    };
+    NewRegistry::named(name).ok_or_else(|| {
+        Failure::usage(format!(
+            "`--registry {name}`: a new service can have mdns, consul or etcd; change its micro.toml for others"
+        ))
+    })
+}
+
+/// Makes a folder and in it a service of the same name.
 ///
-/// Whatever can be known to be wrong is said before anything is written, and nothing that exists is touched.
-fn create(path: &Path, checkout: Option<&Path>) -> Result<String> {
-    let name = Name::of_folder(path)?;
-    let checkout = checkout.map_or_else(Checkout::of_this_command, Checkout::at)?;
-    let is_within_workspace = surroundings::is_within_foreign_workspace(path)?;
-    let files = template::render(&name, &checkout, is_within_workspace)?;
-    make_folder(path)?;
-    write_all(path, &files)?;
-    Ok(name.to_string())
+/// Whatever can be known to be wrong is said before anything is written, and nothing that exists is touched, but for the
+/// members of the workspace around it.
+fn create(order: &Order<'_>) -> Result<Made> {
+    let name = Name::of_folder(order.path)?;
+    let callee = callee(order, &name)?;
+    let checkout = order
+        .checkout
+        .map_or_else(Checkout::of_this_command, Checkout::at)?;
+    let membership = Membership::of(order.path)?;
+    let values = Values {
+        name: &name,
+        callee: &callee,
+        checkout: &checkout,
+        registry: order.registry,
+    };
+    let files = template::render(order.template, &values)?;
+    make_folder(order.path)?;
+    write_all(order.path, &files, membership.as_ref())?;
+    Ok(Made {
+        service: name.to_string(),
+        membership,
+    })
+}
+
+/// The service that is called.
+fn callee(order: &Order<'_>, name: &Name) -> Result<Name> {
+    if order.template != Template::Client && order.calls.is_some() {
+        return Err(Failure::usage(
+            "`--calls` is for a service that calls another: add `--template client`",
+        ));
+    }
+    let callee: Name = order.calls.unwrap_or(CALLEE).parse()?;
+    if order.template == Template::Client && callee.crate_name() == name.crate_name() {
+        return Err(Failure::usage(format!(
+            "`{name}` would call itself; name another service by `--calls`"
+        )));
+    }
+    Ok(callee)
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -58,8 +147,9 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// Writes all files or none.
-fn write_all(folder: &Path, files: &[File]) -> Result<()> {
+fn write_all(folder: &Path, files: &[File], membership: Option<&Membership>) -> Result<()> {
     let written = files.iter().try_for_each(|file| write(folder, file));
+    let written = written.and_then(|()| membership.map_or(Ok(()), Membership::write));
     written.map_err(|failure| match fs::remove_dir_all(folder) {
         Ok(()) => failure,
         Err(error) => Failure::new(format!(

@@ -1,6 +1,6 @@
 //! What a new service may be called: its folder, its package and its entry in the registry all have that name.
 
-use std::{ffi::OsStr, fmt, path::Path};
+use std::{fmt, path::Path, str::FromStr};
 
 use crate::failure::{Failure, Result};
 
@@ -18,11 +18,12 @@ const KEYWORDS: [&str; 51] = [
 /// Crates that come with Rust.
 const OF_RUST: [&str; 5] = ["alloc", "core", "proc_macro", "std", "test"];
 /// Crates that a new service depends on.
-const OF_THE_SERVICE: [&str; 7] = [
+const OF_THE_SERVICE: [&str; 8] = [
     "micro",
     "micro_build",
     "micro_rs",
     "tokio",
+    "tokio_stream",
     "tonic",
     "tracing",
     "tracing_subscriber",
@@ -45,17 +46,25 @@ impl Name {
                 path.display()
             )));
         };
-        Self::new(folder)
+        folder.to_string_lossy().parse()
     }
 
-    fn new(folder: &OsStr) -> Result<Self> {
-        let name = folder.to_string_lossy();
+    /// The name as Rust and proto files have it.
+    pub(super) fn crate_name(&self) -> String {
+        self.0.replace('-', "_")
+    }
+}
+
+impl FromStr for Name {
+    type Err = Failure;
+
+    fn from_str(name: &str) -> Result<Self> {
         let refuse = |reason: &str| {
             Err(Failure::usage(format!(
                 "a service cannot be called `{name}`: {reason}"
             )))
         };
-        if !is_well_formed(&name) {
+        if !is_well_formed(name) {
             return refuse(
                 "a name is small letters and digits of ASCII, with single `-` or `_` between them, begins with a \
                  letter, and has at most 63 characters",
@@ -63,13 +72,8 @@ impl Name {
         }
         match reserved_by(&name.replace('-', "_")) {
             Some(owner) => refuse(&format!("{owner}; how about `{name}-service`")),
-            None => Ok(Self(name.into_owned())),
+            None => Ok(Self(name.to_owned())),
         }
-    }
-
-    /// The name as Rust and proto files have it.
-    pub(super) fn crate_name(&self) -> String {
-        self.0.replace('-', "_")
     }
 }
 

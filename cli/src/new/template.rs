@@ -1,4 +1,4 @@
-//! The files of a new service: those of `templates/service`, with the names filled in.
+//! The files of a new service: those of a folder in `templates/`, with the names filled in.
 //!
 //! `cargo generate` reads the same files. What its engine and ours have in common is what they may use: variables,
 //! `if`, and the ending `.liquid`, which hides a `Cargo.toml` from cargo until it is a real one.
@@ -9,9 +9,13 @@ use include_dir::{Dir, include_dir};
 use minijinja::{Environment, UndefinedBehavior, context, syntax::SyntaxConfig};
 
 use super::{checkout::Checkout, name::Name};
-use crate::failure::{Failure, Result};
+use crate::{
+    arguments::{NewRegistry, Template},
+    failure::{Failure, Result},
+};
 
-const FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/service");
+const SERVICE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/service");
+const CLIENT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/client");
 /// What only `cargo generate` reads.
 const NOT_OURS: [&str; 2] = ["cargo-generate.toml", "names.rhai"];
 const HIDING: &str = ".liquid";
@@ -25,14 +29,30 @@ pub(super) struct File {
     pub(super) text: String,
 }
 
-/// All files of the service `name`; within a workspace that does not know it, it is made a workspace of its own.
-pub(super) fn render(name: &Name, checkout: &Checkout, is_within_workspace: bool) -> Result<Vec<File>> {
+/// What a template is filled in with.
+#[derive(Debug)]
+pub(super) struct Values<'a> {
+    pub(super) name: &'a Name,
+    /// The service that it calls, if it is one that calls another.
+    pub(super) callee: &'a Name,
+    pub(super) checkout: &'a Checkout,
+    pub(super) registry: NewRegistry,
+}
+
+/// All files of a new service.
+pub(super) fn render(template: Template, values: &Values<'_>) -> Result<Vec<File>> {
     let engine = engine();
+    let sources_of = match template {
+        Template::Service => &SERVICE,
+        Template::Client => &CLIENT,
+    };
     let values = context! {
-        service_name => name.to_string(),
-        crate_name => name.crate_name(),
-        micro_checkout => checkout.to_string(),
-        within_cargo_project => is_within_workspace,
+        service_name => values.name.to_string(),
+        crate_name => values.name.crate_name(),
+        callee_name => values.callee.to_string(),
+        callee_crate_name => values.callee.crate_name(),
+        micro_checkout => values.checkout.to_string(),
+        registry => values.registry.as_str(),
     };
     let fill = |text: &str| {
         engine
@@ -40,7 +60,7 @@ pub(super) fn render(name: &Name, checkout: &Checkout, is_within_workspace: bool
             .map_err(|error| Failure::because("fill in the template of a service", &error))
     };
     let mut files = Vec::new();
-    for (path, text) in sources(&FILES)? {
+    for (path, text) in sources(sources_of)? {
         if NOT_OURS.contains(&path) {
             continue;
         }

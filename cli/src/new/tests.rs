@@ -8,6 +8,24 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+fn order(path: &Path) -> Order<'_> {
+    Order {
+        path,
+        template: Template::Service,
+        calls: None,
+        registry: NewRegistry::Mdns,
+        checkout: None,
+    }
+}
+
+fn make(path: &Path) -> Result<Made> {
+    create(&order(path))
+}
+
+fn table(path: &Path) -> toml::Table {
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
 fn files_below(folder: &Path) -> Vec<String> {
     let mut files = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -29,12 +47,15 @@ fn files_below(folder: &Path) -> Vec<String> {
 fn a_new_service_has_all_that_it_needs_and_nothing_else() {
     let parent = folder();
     let folder = parent.path().join("services/my-shop");
-    assert_eq!(create(&folder, None).unwrap(), "my-shop");
+    assert_eq!(make(&folder).unwrap().service, "my-shop");
     assert_eq!(
         files_below(&folder),
         [
+            ".dockerignore",
+            ".github/workflows/ci.yml",
             ".gitignore",
             "Cargo.toml",
+            "Dockerfile",
             "README.md",
             "build.rs",
             "micro.toml",
@@ -47,17 +68,92 @@ fn a_new_service_has_all_that_it_needs_and_nothing_else() {
 }
 
 #[test]
-fn no_placeholder_is_left() {
-    let parent = folder();
-    let folder = parent.path().join("my-shop");
-    create(&folder, None).unwrap();
-    for file in files_below(&folder) {
-        let text = fs::read_to_string(folder.join(&file)).unwrap();
-        for mark in ["{{", "}}", "{%", "%}"] {
-            assert!(!text.contains(mark), "{file}: {mark}");
+fn no_placeholder_is_left_whatever_is_asked_for() {
+    for template in [Template::Service, Template::Client] {
+        for registry in [NewRegistry::Mdns, NewRegistry::Consul, NewRegistry::Etcd] {
+            let parent = folder();
+            let folder = parent.path().join("my-shop");
+            let mut order = order(&folder);
+            order.template = template;
+            order.registry = registry;
+            create(&order).unwrap();
+            for file in files_below(&folder) {
+                let text = fs::read_to_string(folder.join(&file)).unwrap();
+                let text = text.replace("${{ vars.MICRO_REPOSITORY }}", "");
+                for mark in ["{{", "}}", "{%", "%}"] {
+                    assert!(!text.contains(mark), "{file}: {mark}");
+                }
+                assert!(text.ends_with('\n'), "{file}");
+                assert!(!text.ends_with("\n\n"), "{file}");
+            }
         }
-        assert!(text.ends_with('\n'), "{file}");
-        assert!(!text.ends_with("\n\n"), "{file}");
+    }
+}
+
+#[test]
+fn the_registry_is_in_the_file_and_its_feature_in_the_manifest() {
+    for (registry, kind, feature) in [
+        (NewRegistry::Mdns, None, "consul"),
+        (NewRegistry::Consul, Some("consul"), "consul"),
+        (NewRegistry::Etcd, Some("etcd"), "etcd"),
+    ] {
+        let parent = folder();
+        let folder = parent.path().join("my-shop");
+        let mut order = order(&folder);
+        order.registry = registry;
+        create(&order).unwrap();
+        let settings = table(&folder.join("micro.toml"));
+        let found = settings["registry"].get("kind").and_then(toml::Value::as_str);
+        assert_eq!(found, kind);
+        let manifest = table(&folder.join("Cargo.toml"));
+        let features = manifest["dependencies"]["micro"]["features"].as_array().unwrap();
+        assert!(features.contains(&feature.into()), "{features:?}");
+    }
+}
+
+#[test]
+fn a_service_that_calls_another_knows_its_proto_file() {
+    let parent = folder();
+    let folder = parent.path().join("checkout");
+    let mut order = order(&folder);
+    order.template = Template::Client;
+    order.calls = Some("my-orders");
+    create(&order).unwrap();
+    assert!(folder.join("proto/checkout.proto").is_file());
+    let other = fs::read_to_string(folder.join("proto/my_orders.proto")).unwrap();
+    assert!(other.contains("package my_orders;"), "{other}");
+    let main = fs::read_to_string(folder.join("src/main.rs")).unwrap();
+    assert!(main.contains(r#"CALLEE: &str = "my-orders";"#), "{main}");
+}
+
+#[test]
+fn whom_a_service_calls_is_checked() {
+    let parent = folder();
+    let path = parent.path().join("checkout");
+    for (template, calls, reason) in [
+        (Template::Client, "check-out", None),
+        (Template::Client, "checkout", Some("would call itself")),
+        (
+            Template::Client,
+            "Orders",
+            Some("a service cannot be called `Orders`"),
+        ),
+        (Template::Service, "orders", Some("add `--template client`")),
+    ] {
+        let mut order = order(&path);
+        (order.template, order.calls) = (template, Some(calls));
+        let made = create(&order);
+        match reason {
+            None => {
+                made.unwrap();
+                fs::remove_dir_all(&path).unwrap();
+            }
+            Some(reason) => {
+                let failure = made.unwrap_err().to_string();
+                assert!(failure.contains(reason), "{failure}");
+                assert!(!path.exists());
+            }
+        }
     }
 }
 
@@ -65,11 +161,8 @@ fn no_placeholder_is_left() {
 fn its_manifest_depends_on_the_checkout() {
     let parent = folder();
     let folder = parent.path().join("my-shop");
-    create(&folder, None).unwrap();
-    let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    make(&folder).unwrap();
+    let manifest = table(&folder.join("Cargo.toml"));
     assert_eq!(manifest["package"]["name"].as_str(), Some("my-shop"));
     let framework = manifest["dependencies"]["micro"]["path"].as_str().unwrap();
     assert!(Path::new(framework).join("Cargo.toml").is_file(), "{framework}");
@@ -77,14 +170,31 @@ fn its_manifest_depends_on_the_checkout() {
 }
 
 #[test]
-fn within_a_workspace_that_does_not_know_it_it_is_one_of_its_own() {
+fn within_a_workspace_it_becomes_a_member() {
     let parent = folder();
-    fs::write(parent.path().join("Cargo.toml"), "[workspace]\n").unwrap();
-    let folder = parent.path().join("my-shop");
-    create(&folder, None).unwrap();
-    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    assert!(manifest.contains_key("workspace"));
+    let manifest = parent.path().join("Cargo.toml");
+    fs::write(&manifest, "[workspace]\nmembers = [\"web\"]\n").unwrap();
+    let made = make(&parent.path().join("services/my-shop")).unwrap();
+    assert_eq!(made.membership.unwrap().member(), "services/my-shop");
+    let members = &table(&manifest)["workspace"]["members"];
+    assert_eq!(members, &toml::Value::from(vec!["web", "services/my-shop"]));
+}
+
+#[test]
+fn a_workspace_that_cannot_be_written_leaves_nothing_behind() {
+    let parent = folder();
+    fs::write(
+        parent.path().join("Cargo.toml"),
+        "[workspace]\nmembers = [\"web\"]\n",
+    )
+    .unwrap();
+    let path = parent.path().join("my-shop");
+    let membership = Membership::of(&path).unwrap().unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::remove_file(parent.path().join("Cargo.toml")).unwrap();
+    fs::create_dir(parent.path().join("Cargo.toml")).unwrap();
+    assert!(write_all(&path, &[], Some(&membership)).is_err());
+    assert!(!path.exists());
 }
 
 #[test]
@@ -98,7 +208,7 @@ fn what_exists_is_refused_and_left_as_it_is() {
     let file = parent.path().join("file");
     fs::write(&file, "mine").unwrap();
     for path in [&full, &empty, &file] {
-        let failure = create(path, None).unwrap_err().to_string();
+        let failure = make(path).unwrap_err().to_string();
         assert!(
             failure.contains("exists already and was left as it is"),
             "{failure}"
@@ -111,7 +221,10 @@ fn what_exists_is_refused_and_left_as_it_is() {
 #[test]
 fn nothing_is_made_of_what_is_refused() {
     let parent = folder();
-    assert!(create(&parent.path().join("inner/match"), None).is_err());
-    assert!(create(&parent.path().join("inner/shop"), Some(parent.path())).is_err());
+    assert!(make(&parent.path().join("inner/match")).is_err());
+    let shop = parent.path().join("inner/shop");
+    let mut order = order(&shop);
+    order.checkout = Some(parent.path());
+    assert!(create(&order).is_err());
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 }

@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 use handler::Handler;
 use proto::say_server::SayServer;
 
+/// The name in the registry.
+const NAME: &str = "{{service_name}}";
+
 #[tokio::main]
 async fn main() -> micro::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -31,7 +34,7 @@ async fn main() -> micro::Result<()> {
 
 /// Everything the service is made of; hooks, checks and more services go here. The tests run the same.
 fn service() -> ServiceBuilder {
-    Service::builder("{{service_name}}")
+    Service::builder(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .add_service(SayServer::new(Handler))
         .descriptors(proto::FILE_DESCRIPTOR_SET)
