@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling::Styles};
+use clap_complete::engine::ArgValueCompleter;
 
-use crate::metadata::Header;
+use crate::{completions, metadata::Header};
 
 /// The most nodes of one `micro run`: more belong on more machines.
 pub(crate) const NODES_MAX: u16 = 100;
@@ -68,6 +69,14 @@ Examples:
 
 Exit codes: 0 when all nodes are serving, 1 when some are not, 78 when there is no node.";
 
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  micro completions bash >> ~/.bashrc
+  micro completions zsh >> ~/.zshrc
+  micro completions fish > ~/.config/fish/completions/micro.fish
+
+Services and methods are looked up as they are completed, for at most 2 s.";
+
 const STYLES: Styles = Styles::styled();
 
 /// Runs microservices, finds them and calls them.
@@ -111,6 +120,9 @@ pub(crate) enum Command {
     /// Ask each node of a service for its health
     #[command(after_help = HEALTH_HELP)]
     Health(ServiceArguments),
+    /// Write the script by which a shell completes commands, services and methods
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArguments),
     /// Become a node that ends with its parent: how `run` starts nodes, and of no other use.
     #[command(hide = true)]
     BecomeNode(BecomeNodeArguments),
@@ -123,7 +135,7 @@ impl Command {
             Self::Call(arguments) => arguments.json,
             Self::Services(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
-            Self::New(_) | Self::Run(_) | Self::BecomeNode(_) => false,
+            Self::New(_) | Self::Run(_) | Self::Completions(_) | Self::BecomeNode(_) => false,
         }
     }
 }
@@ -202,8 +214,10 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {
     /// The name of the service in the registry
+    #[arg(add = ArgValueCompleter::new(completions::services))]
     pub(crate) service: String,
     /// The method: Say.Hello, greeter.Say/Hello, or Hello if there is only one
+    #[arg(add = ArgValueCompleter::new(completions::methods))]
     pub(crate) method: String,
     /// The request as JSON, or - to read standard input
     #[arg(default_value = "{}", value_name = "JSON")]
@@ -231,10 +245,27 @@ pub(crate) struct ServicesArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArguments {
     /// The name of the service in the registry
+    #[arg(add = ArgValueCompleter::new(completions::services))]
     pub(crate) service: String,
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `micro completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// The hidden command of `run`.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod call;
+mod completions;
 mod describe;
 mod failure;
 mod health;
@@ -26,6 +27,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    completions::answer();
     let arguments = Arguments::parse();
     let is_json = arguments.command.is_json();
     match start(&arguments) {
@@ -66,6 +68,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,
         Command::Describe(arguments) => describe::describe(&Lookup::open(registry)?, arguments).await,
         Command::Health(arguments) => health::health(&Lookup::open(registry)?, arguments).await,
+        Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod call;
+mod completions;
 #[cfg(target_os = "linux")]
 mod greeter;
 mod look;
