@@ -69,6 +69,13 @@ Examples:
 
 Exit codes: 0 when all nodes are serving, 1 when some are not, 78 when there is no node.";
 
+const WATCH_HELP: &str = "\
+Examples:
+  micro watch
+  micro watch greeter --json
+
+The nodes there are come first, as up. Times are UTC. Without a service, new ones are looked for every 2 s.";
+
 const COMPLETIONS_HELP: &str = "\
 Examples:
   micro completions bash >> ~/.bashrc
@@ -120,6 +127,9 @@ pub(crate) enum Command {
     /// Ask each node of a service for its health
     #[command(after_help = HEALTH_HELP)]
     Health(ServiceArguments),
+    /// Show the nodes that come, change and go, until Ctrl-C
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArguments),
     /// Write the script by which a shell completes commands, services and methods
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArguments),
@@ -134,6 +144,7 @@ impl Command {
         match self {
             Self::Call(arguments) => arguments.json,
             Self::Services(arguments) => arguments.json,
+            Self::Watch(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
             Self::New(_) | Self::Run(_) | Self::Completions(_) | Self::BecomeNode(_) => false,
         }
@@ -248,6 +259,17 @@ pub(crate) struct ServiceArguments {
     #[arg(add = ArgValueCompleter::new(completions::services))]
     pub(crate) service: String,
     /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `micro watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArguments {
+    /// The name of the service in the registry [default: all services]
+    #[arg(add = ArgValueCompleter::new(completions::services))]
+    pub(crate) service: Option<String>,
+    /// Write JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
 }

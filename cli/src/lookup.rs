@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use micro::{
     CallOptions, Channel, Client, RegistrySettings,
-    registry::{Error, ErrorKind, Snapshot},
+    registry::{Error, ErrorKind, Snapshot, Watcher},
 };
 use micro_dynamic::{Catalog, reflect};
 use tokio::time::timeout;
@@ -94,6 +94,12 @@ impl Lookup {
         })
     }
 
+    /// Follows the nodes of `service`, until the registry fails.
+    pub(crate) async fn watch(&self, service: &str) -> Result<Watcher> {
+        let watcher = self.client.watch(service).await;
+        watcher.map_err(|error| self.failed(&format!("follow `{service}`"), &error))
+    }
+
     /// The nodes of `service`, at least one.
     ///
     /// # Errors
@@ -140,7 +146,8 @@ impl Lookup {
         }
     }
 
-    fn failed(&self, doing: &str, error: &Error) -> Failure {
+    /// What could not be done, and where.
+    pub(crate) fn failed(&self, doing: &str, error: &Error) -> Failure {
         let code = match error.kind() {
             ErrorKind::Unauthenticated => Code::Unauthenticated,
             ErrorKind::PermissionDenied => Code::PermissionDenied,

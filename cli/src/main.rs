@@ -14,6 +14,7 @@ mod new;
 mod output;
 mod run;
 mod services;
+mod watch;
 
 use std::{io::Write, process::ExitCode};
 
@@ -68,6 +69,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,
         Command::Describe(arguments) => describe::describe(&Lookup::open(registry)?, arguments).await,
         Command::Health(arguments) => health::health(&Lookup::open(registry)?, arguments).await,
+        Command::Watch(arguments) => watch::watch(&Lookup::open(registry)?, arguments).await,
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
+
 use crate::failure::{Failure, Result};
 
 /// Writes one line of a result and hands it on at once, so that a stream can be followed.
@@ -15,15 +17,31 @@ pub(crate) fn print(line: &str) -> Result<()> {
         .write_all(line.as_bytes())
         .and_then(|()| output.write_all(b"\n"))
         .and_then(|()| output.flush());
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::unread(),
-        _ => Failure::because("write the result", &error),
-    })
+    written.map_err(unwritten)
+}
+
+/// Writes one line of a result in colours, where standard output is a terminal that has them.
+pub(crate) fn print_styled(parts: &[(Style, &str)]) -> Result<()> {
+    let mut output = anstream::stdout().lock();
+    let written = parts
+        .iter()
+        .try_for_each(|(style, part)| write!(output, "{style}{part}{style:#}"))
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush());
+    written.map_err(unwritten)
 }
 
 /// Writes a value as JSON that people can read, too.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
     print(&format!("{value:#}"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn unwritten(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::unread(),
+        _ => Failure::because("write the result", &error),
+    }
 }
 
 /// Says something that is no result, on standard error.

@@ -73,6 +73,14 @@ fn the_greeter_is_run_called_killed_and_stopped() {
     assert_eq!(streamed.code, 0, "{}", streamed.errors);
     assert!(streamed.output.lines().count() > 1, "{}", streamed.output);
 
+    let watch = Running::start(in_registry(&["watch", "greeter"]));
+    for id in ["greeter-1-", "greeter-2-"] {
+        let line = watch.output_until(&format!("  up       greeter  {id}"));
+        assert!(line.last().unwrap().contains("  127.0.0.1:"), "{line:?}");
+    }
+    let watch_all = Running::start(in_registry(&["watch", "--json"]));
+    watch_all.output_until("\"service\":\"greeter\"");
+
     kill(nodes_of(&run)[0], Signal::SIGKILL).unwrap();
     run.errors_until("crashed (killed by SIGKILL)");
     assert_eq!(
@@ -88,6 +96,10 @@ fn the_greeter_is_run_called_killed_and_stopped() {
 
     run.signal(Signal::SIGINT);
     assert_eq!(run.exit_code(), Some(0));
+    for _ in 0..2 {
+        watch.output_until("  down     greeter  ");
+        watch_all.output_until("\"change\":\"down\"");
+    }
     eventually(|| ended(in_registry(&["services"])).output.is_empty());
 }
 

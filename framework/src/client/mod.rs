@@ -41,7 +41,7 @@ mod waiting;
 
 use std::{fmt, sync::Arc};
 
-use micro_registry::{Registry, ServiceName, Snapshot};
+use micro_registry::{Registry, ServiceName, Snapshot, Watcher};
 use tonic::{Status, body::Body};
 
 use self::{target::Target, targets::Targets};
@@ -192,6 +192,22 @@ impl Client {
         self.inner
             .control
             .call(async move { registry.get_service(&service).await })
+            .await
+    }
+
+    /// Follows the nodes of `service` as the registry tells of them: those there are first, then all of them at each change.
+    ///
+    /// It ends with its first error, as [`Registry::watch`](micro_registry::Registry::watch) says; whoever still cares watches
+    /// again. Channels do so by themselves; this is for those who show nodes rather than call them.
+    ///
+    /// # Errors
+    ///
+    /// What the registry answers; it is not asked again.
+    pub async fn watch(&self, service: &str) -> micro_registry::Result<Watcher> {
+        let (registry, service) = (Arc::clone(&self.inner.registry), service.to_owned());
+        self.inner
+            .control
+            .call(async move { registry.watch(&service).await })
             .await
     }
 

@@ -90,12 +90,12 @@ impl Records {
         there.count() as f64 / self.between(from, to).count().max(1) as f64
     }
 
-    /// The longest time between `from` and `to` in which `node` answered nothing.
+    /// The longest time between `from` and `to` in which `node` answered nothing, and when it began.
     ///
     /// A node that clients have let go answers nothing from then on, so a short silence means that it was in every
     /// set that was picked from.
     #[must_use]
-    pub fn silence(&self, node: &str, from: Instant, to: Instant) -> Duration {
+    pub fn silence(&self, node: &str, from: Instant, to: Instant) -> (Duration, Instant) {
         let mut answers: Vec<_> = self
             .0
             .iter()
@@ -105,8 +105,8 @@ impl Records {
             .chain([from, to])
             .collect();
         answers.sort();
-        let gaps = answers.windows(2).map(|pair| pair[1] - pair[0]);
-        gaps.max().unwrap_or_default()
+        let gaps = answers.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
+        gaps.max().unwrap_or((Duration::ZERO, from))
     }
 
     /// How long the given part of the calls begun between `from` and `to` took at most.
@@ -179,8 +179,9 @@ mod tests {
         let (ids, last) = (HashSet::from([0, 9]), Duration::from_millis(250));
         assert!((records.part_of(&ids, at(0), at(1000)) - 0.25).abs() < f64::EPSILON);
         assert_eq!(records.last_late(last, at(150)), last);
-        assert_eq!(records.silence("a", at(0), at(1000)), Duration::from_millis(700));
-        assert_eq!(records.silence("b", at(0), at(500)), Duration::from_millis(400));
+        let (longest, begin) = records.silence("a", at(0), at(1000));
+        assert_eq!((longest, begin), (Duration::from_millis(700), at(300)));
+        assert_eq!(records.silence("b", at(0), at(500)).0, Duration::from_millis(400));
         assert_eq!(
             records.percentile(0.5, at(0), at(1000)),
             Duration::from_millis(300)

@@ -256,9 +256,11 @@ impl Stage {
             .load(records, &self.laboratory.executions())
             .no_failure();
         for node in NODES {
+            let (silence, begin) = records.silence(node, from, to);
+            let at = begin.saturating_duration_since(from).as_secs_f64();
             outcome = outcome.time(
-                format!("the longest time in which node {node} was not called"),
-                records.silence(node, from, to),
+                format!("the longest time in which node {node} was not called (from {at:.1} s)"),
+                silence,
                 SILENCE,
             );
         }
