@@ -1,6 +1,7 @@
 //! The `micro` command.
 
 mod arguments;
+mod bench;
 mod call;
 mod completions;
 mod describe;
@@ -69,6 +70,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,
         Command::Describe(arguments) => describe::describe(&Lookup::open(registry)?, arguments).await,
         Command::Health(arguments) => health::health(&Lookup::open(registry)?, arguments).await,
+        Command::Bench(arguments) => bench::bench(&Lookup::open(registry)?, arguments).await,
         Command::Watch(arguments) => watch::watch(&Lookup::open(registry)?, arguments).await,
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod bench;
 mod call;
 mod completions;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,42 @@
+//! `micro bench`.
+
+use micro_dynamic::fake::Reflection;
+use serde_json::Value;
+
+use crate::support::Shop;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_made_at_the_rate_and_reported() {
+    let shop = Shop::start(Reflection::V1).await;
+    let measured = ["bench", "shop", "Look", "--rate", "200", "--duration", "500ms"];
+    let ended = shop.run(&measured).await;
+    assert_eq!(ended.code, 0, "{}", ended.errors);
+    assert!(ended.output.starts_with("100 calls in "), "{}", ended.output);
+    assert!(ended.output.contains("p99.9 "), "{}", ended.output);
+
+    let ended = shop.run(&[&measured[..], &["--json"]].concat()).await;
+    let report: Value = serde_json::from_str(&ended.output).unwrap();
+    assert_eq!((&report["calls"], &report["failed"]), (&100.into(), &0.into()));
+    let answered = report["nodes"].as_object().unwrap().values();
+    assert_eq!(answered.map(|calls| calls.as_u64().unwrap()).sum::<u64>(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_counted_and_streams_refused() {
+    let shop = Shop::start(Reflection::V1).await;
+    let late = ["bench", "shop", "Look", "--duration", "100ms", "--timeout", "1us"];
+    let ended = shop.run(&late).await;
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.output.contains("10 \u{d7} DEADLINE_EXCEEDED, the first: "),
+        "{}",
+        ended.output
+    );
+    assert!(ended.errors.contains("10 of 10 calls failed"), "{}", ended.errors);
+
+    let ended = shop.run(&["bench", "shop", "Track"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("is a stream"), "{}", ended.errors);
+    let ended = shop.run(&["bench", "shop", "Look", "--rate", "0"]).await;
+    assert_eq!(ended.code, 2);
+}
