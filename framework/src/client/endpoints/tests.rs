@@ -82,7 +82,7 @@ impl Running {
     /// The registry lists these.
     async fn list(&self, names: &[&str]) {
         self.send(Snapshot::new(names.iter().map(|name| node(name, 0))));
-        time::sleep(COALESCE).await;
+        time::advance(COALESCE).await;
         settle().await;
     }
 
