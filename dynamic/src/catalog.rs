@@ -60,6 +60,10 @@ impl Catalog {
     }
 
     /// Finds a method by `greeter.Say/Hello`, `greeter.Say.Hello`, `Say.Hello`, or `Hello` where it is the only one.
+    ///
+    /// # Errors
+    ///
+    /// When no method fits, or several do; it names those there are.
     pub fn method(&self, asked: &str) -> Result<MethodDescriptor, MethodError> {
         let (service, name) = split(asked);
         let mut fitting: Vec<_> = self

@@ -15,6 +15,7 @@ pub struct DynamicCodec {
 
 impl DynamicCodec {
     /// A codec that decodes messages of `decoded`: the response at a client, the request at a server.
+    #[must_use]
     pub fn new(decoded: MessageDescriptor) -> Self {
         Self { decoded }
     }

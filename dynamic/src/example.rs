@@ -13,6 +13,7 @@ const DEPTH_MAX: usize = 3;
 const TIMESTAMP_SECONDS: i64 = 1_893_499_200;
 
 /// An example of a message: one field of each `oneof`, one element of each list and map.
+#[must_use]
 pub fn example(message: &MessageDescriptor) -> DynamicMessage {
     fill(message, DEPTH_MAX)
 }

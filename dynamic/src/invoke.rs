@@ -8,6 +8,10 @@ use tonic::{Request, Response, Status, Streaming, client::Grpc};
 use super::{Transport, codec::DynamicCodec};
 
 /// Calls a method that answers with one message, and waits for it.
+///
+/// # Errors
+///
+/// The status with which the call ends.
 pub async fn invoke<T: Transport>(
     channel: T,
     method: &MethodDescriptor,
@@ -19,6 +23,10 @@ pub async fn invoke<T: Transport>(
 }
 
 /// Calls a method that answers with a stream of messages.
+///
+/// # Errors
+///
+/// The status with which the call ends before its first message; later ones come from the stream.
 pub async fn invoke_streaming<T: Transport>(
     channel: T,
     method: &MethodDescriptor,

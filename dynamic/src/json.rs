@@ -12,7 +12,11 @@ pub struct JsonError {
     message: String,
 }
 
-/// Reads one message from its JSON. Unknown fields and values are errors.
+/// Reads one message from its JSON.
+///
+/// # Errors
+///
+/// What is no JSON of such a message; unknown fields and values are errors, too.
 pub fn from_json(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = DynamicMessage::deserialize(descriptor.clone(), &mut deserializer)
