@@ -46,6 +46,8 @@ pub(super) struct Endpoint {
     load: Arc<Load>,
     pub(super) flags: Arc<Flags>,
     ejection: Ejection,
+    /// Since when its calls fail without an answer to any of them: a new connection must speak before it is picked.
+    doubted_since: Option<Instant>,
     /// What went wrong last.
     last_error: Option<Arc<str>>,
     /// What was published last; rebuilt when something it shows has changed.
@@ -84,6 +86,7 @@ impl Endpoint {
             load: Arc::new(Load::new()),
             flags: Arc::default(),
             ejection: Ejection::default(),
+            doubted_since: None,
             last_error: None,
             published: None,
         }
@@ -152,7 +155,7 @@ impl Endpoint {
         }
         let open = self.open_connections();
         let full = (1..connections_max).contains(&open) && self.flags.full.load(Ordering::Relaxed);
-        let starts = full || (open == 0 && wanted);
+        let starts = full || (open == 0 && wanted) || (open > 0 && self.is_doubted());
         if starts {
             self.state = State::Connecting;
         }
@@ -205,6 +208,10 @@ impl Endpoint {
 
     pub(super) fn connected(&mut self, connection: Arc<Connection>, health: Option<Owned<()>>, now: Instant) {
         self.state = State::Idle;
+        if self.doubted_since.take().is_some() {
+            // Those before it end with their streams, or when nobody answers their pings.
+            self.connections.clear();
+        }
         self.connections.push(Held {
             connection,
             since: now,
@@ -255,11 +262,20 @@ impl Endpoint {
 
     /// Leaves the node out of the picks for a while, if its calls fail in a row; says whether that is news.
     pub(super) fn eject_outlier(&mut self, now: Instant) -> bool {
+        let silence = self.flags.streak.is_silence();
         let ejected = self.ejection.update(&self.flags.streak, now);
         if ejected {
             self.set_last_error("calls in a row failed");
+            self.doubted_since = silence.then_some(now);
         }
         ejected
+    }
+
+    /// Whether it has answered nothing since it was left out because it answered nothing. One that the registry no
+    /// longer lists gets no new connection, so it is tried again when its time is over.
+    fn is_doubted(&self) -> bool {
+        let silent = |since| self.load.is_silent_since(since);
+        self.held_until.is_none() && self.doubted_since.is_some_and(silent)
     }
 
     /// Forgets connections that take no new streams: their last ones end without us.
@@ -285,7 +301,7 @@ impl Endpoint {
 
     /// What calls pick from; `None` while nothing is ready.
     pub(super) fn ready(&mut self, now: Instant) -> Option<Arc<Candidate>> {
-        let ejected = self.ejection.is_ejected(now) || self.is_out_of_service();
+        let ejected = self.ejection.is_ejected(now) || self.is_doubted() || self.is_out_of_service();
         let is_current = |published: &Arc<Candidate>| published.ejected == ejected;
         if !self.published.as_ref().is_some_and(is_current) {
             self.published = if self.is_ready() {
@@ -317,7 +333,7 @@ impl Endpoint {
     pub(super) fn status(&self, now: Instant) -> EndpointStatus {
         let ejected_until = self.ejection.ends(now);
         let state = match self.state {
-            _ if ejected_until.is_some() => EndpointState::Ejected,
+            _ if ejected_until.is_some() || self.is_doubted() => EndpointState::Ejected,
             _ if self.is_ready() && self.is_out_of_service() => EndpointState::NotServing,
             _ if self.is_ready() => EndpointState::Ready,
             State::Connecting => EndpointState::Connecting,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -25,25 +25,38 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// How many calls have failed in a row: counted by calls, read by the control task.
 #[derive(Debug, Default)]
-pub(super) struct Streak(AtomicU32);
+pub(super) struct Streak {
+    failures: AtomicU32,
+    /// Whether one of them was an answer.
+    answered: AtomicBool,
+}
 
 impl Streak {
-    /// Counts a failure, and says whether it is the one that ejects.
-    pub(super) fn failed(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES_MAX
+    /// Counts a failure, which was an answer or the lack of one, and says whether it is the one that ejects.
+    pub(super) fn failed(&self, answered: bool) -> bool {
+        if answered {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES_MAX
     }
 
     /// Ends the streak.
     pub(super) fn succeeded(&self) {
         // Looked at first: a line that all calls write would be fought over.
-        if self.0.load(Ordering::Relaxed) > 0 {
-            self.0.store(0, Ordering::Relaxed);
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.answered.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Whether none of the calls was answered at all.
+    pub(super) fn is_silence(&self) -> bool {
+        !self.answered.load(Ordering::Relaxed)
     }
 
     /// Whether it is long enough to eject.
     pub(super) fn ejects(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= FAILURES_MAX
+        self.failures.load(Ordering::Relaxed) >= FAILURES_MAX
     }
 }
 
@@ -116,7 +129,7 @@ mod tests {
 
     fn fail(streak: &Streak, times: u32) {
         for _ in 0..times {
-            streak.failed();
+            streak.failed(true);
         }
     }
 
@@ -126,10 +139,10 @@ mod tests {
         fail(&streak, FAILURES_MAX - 1);
         streak.succeeded();
         fail(&streak, FAILURES_MAX - 2);
-        assert!(!streak.failed() && !streak.ejects());
-        assert!(streak.failed() && streak.ejects());
+        assert!(!streak.failed(true) && !streak.ejects());
+        assert!(streak.failed(true) && streak.ejects());
         assert!(
-            !streak.failed() && streak.ejects(),
+            !streak.failed(true) && streak.ejects(),
             "the control task is told once"
         );
     }

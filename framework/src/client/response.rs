@@ -91,7 +91,7 @@ impl Place {
         self.endpoint
             .load
             .failed(now.saturating_duration_since(self.started), now);
-        if self.endpoint.flags.streak.failed() {
+        if self.endpoint.flags.streak.failed(self.answered) {
             self.shared.attention.notify_one();
         }
     }

@@ -106,3 +106,51 @@ async fn a_connection_is_made_when_wanted_or_full_and_no_wait_is_on() {
         );
     }
 }
+
+/// Five calls in a row fail, which were answered or not.
+fn fail(endpoint: &mut Endpoint, answered: bool, now: Instant) {
+    for _ in 0..5 {
+        endpoint.flags.streak.failed(answered);
+    }
+    assert!(endpoint.eject_outlier(now));
+    assert!(endpoint.ready(now).unwrap().ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_answers_nothing_is_left_out_until_a_new_connection_speaks() {
+    let (mut endpoint, _connection, _driver) = ready(Instant::now()).await;
+    let now = Instant::now() + Duration::from_secs(1);
+    fail(&mut endpoint, false, now);
+    assert!(endpoint.wants_connection(false, 1, now), "although it has one");
+    let later = now + Duration::from_secs(3600);
+    assert!(endpoint.ready(later).unwrap().ejected);
+    assert_eq!(endpoint.status(later).state, EndpointState::Ejected);
+    endpoint.connect_failed(later);
+    assert!(endpoint.ready(later).unwrap().ejected);
+
+    let (speaks, _driver) = connection(2, 1).await;
+    endpoint.connected(Arc::new(speaks), None, later);
+    let candidate = endpoint.ready(later).unwrap();
+    assert!(!candidate.ejected);
+    assert_eq!(candidate.connection_ids().collect::<Vec<_>>(), [2]);
+    assert!(!endpoint.wants_connection(true, 1, later));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_answers_needs_no_new_connection() {
+    for (fails_silently, answers_later, held) in
+        [(false, false, false), (true, true, false), (true, false, true)]
+    {
+        let (mut endpoint, _connection, _driver) = ready(Instant::now()).await;
+        let now = Instant::now() + Duration::from_secs(1);
+        endpoint.load.started(now);
+        endpoint.held_until = held.then_some(now + Duration::from_secs(7200));
+        fail(&mut endpoint, !fails_silently, now);
+        let later = now + Duration::from_secs(3600);
+        if answers_later {
+            endpoint.load.answered(Duration::from_secs(1), later);
+        }
+        assert!(!endpoint.wants_connection(true, 1, later));
+        assert!(!endpoint.ready(later).unwrap().ejected);
+    }
+}
