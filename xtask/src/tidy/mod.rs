@@ -2,6 +2,7 @@
 
 mod attributes;
 mod borders;
+mod clocks;
 mod environment;
 mod files;
 mod globals;
@@ -18,9 +19,10 @@ use self::{files::TextFile, source::Source};
 use crate::{Result, architecture, cargo::root, finding::Finding, workspace::Workspace};
 
 /// The rules for Rust files.
-const SOURCE_RULES: [fn(&Source) -> Vec<Finding>; 9] = [
+const SOURCE_RULES: [fn(&Source) -> Vec<Finding>; 10] = [
     attributes::check,
     borders::check,
+    clocks::check,
     environment::check,
     globals::check,
     layout::check,
