@@ -5,6 +5,7 @@ mod load;
 mod namespace;
 mod observed;
 mod outcome;
+mod picks;
 mod process;
 mod records;
 pub mod scenarios;

@@ -74,14 +74,6 @@ impl Records {
         late.count() as f64 / self.between(from, to).count().max(1) as f64
     }
 
-    /// How long after `since` the last call was begun that took `delay` or longer, or failed.
-    #[must_use]
-    pub fn last_late(&self, delay: Duration, since: Instant) -> Duration {
-        let mut late = self.0.iter().rev();
-        let last = late.find(|record| record.started > since && record.is_late(delay));
-        last.map_or(Duration::ZERO, |last| last.started - since)
-    }
-
     /// The part of the calls begun from `from` to `to` that are among `ids`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "no load makes 2^52 calls")]
@@ -176,9 +168,8 @@ mod tests {
         assert_eq!(records.avoided_after("a", at(350)), Duration::ZERO);
         let late = records.late(Duration::from_millis(300), at(0), at(1000));
         assert!((late - 0.75).abs() < f64::EPSILON, "{late}");
-        let (ids, last) = (HashSet::from([0, 9]), Duration::from_millis(250));
+        let ids = HashSet::from([0, 9]);
         assert!((records.part_of(&ids, at(0), at(1000)) - 0.25).abs() < f64::EPSILON);
-        assert_eq!(records.last_late(last, at(150)), last);
         let (longest, begin) = records.silence("a", at(0), at(1000));
         assert_eq!((longest, begin), (Duration::from_millis(700), at(300)));
         assert_eq!(records.silence("b", at(0), at(500)).0, Duration::from_millis(400));

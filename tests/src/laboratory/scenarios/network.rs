@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::{
     super::{
-        Kind, Laboratory, Load, Outcome, PATIENCE, Process, Setup, Size, namespace::Namespace, pass, wait,
-        world::free_port,
+        Kind, Laboratory, Load, Outcome, PATIENCE, Process, Setup, Size, namespace::Namespace, pass,
+        picks::Picks, wait, world::free_port,
     },
     NODES, http_status,
     outage::Stage,
@@ -56,6 +56,7 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
         .options(CallOptions::new().hedge_delay(setup.pace.hedge_delay()));
     let load = Load::start(channel, setup.pace.plan(Kind::Read));
     pass(setup.pace.calm()).await;
+    let picks = Picks::of(stage.caller.channel.clone(), NODES[2]);
     let lost = Instant::now();
     namespace.lose_answers();
     pass(setup.pace.of(Duration::from_secs(8), Duration::from_secs(30))).await;
@@ -67,9 +68,14 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
         .load(&records, &stage.laboratory.executions())
         .no_failure()
         .time("the slowest call", slowest, deadline + Duration::from_millis(100))
+        .part(
+            "of the calls went to the lost node first, after half a second",
+            records.late(setup.pace.hedge_delay(), lost + Duration::from_millis(500), ended),
+            0.01,
+        )
         .seconds(
             "until the node was avoided",
-            records.last_late(setup.pace.hedge_delay(), lost),
+            picks.last(lost),
             Duration::from_millis(1500),
         )
 }

@@ -80,8 +80,9 @@ pub(super) async fn stalled(setup: Setup) -> Outcome {
     let [node] = laboratory.nodes([NODES[0]]).await;
     let caller = laboratory.caller();
     caller.reaches(&[NODES[0]]).await;
+    // As many as one connection has room for; to make another, the node would have to run.
     let plan = Plan {
-        rate: 200,
+        rate: 150,
         deadline: Duration::from_secs(1),
         ..setup.pace.plan(Kind::Read)
     };
