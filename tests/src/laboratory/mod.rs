@@ -6,6 +6,7 @@ mod namespace;
 mod observed;
 mod outcome;
 mod picks;
+mod presence;
 mod process;
 mod records;
 pub mod scenarios;

@@ -82,25 +82,6 @@ impl Records {
         there.count() as f64 / self.between(from, to).count().max(1) as f64
     }
 
-    /// The longest time between `from` and `to` in which `node` answered nothing, and when it began.
-    ///
-    /// A node that clients have let go answers nothing from then on, so a short silence means that it was in every
-    /// set that was picked from.
-    #[must_use]
-    pub fn silence(&self, node: &str, from: Instant, to: Instant) -> (Duration, Instant) {
-        let mut answers: Vec<_> = self
-            .0
-            .iter()
-            .filter(|record| record.code == tonic::Code::Ok && record.node.as_deref() == Some(node))
-            .map(|record| record.started)
-            .filter(|started| (from..to).contains(started))
-            .chain([from, to])
-            .collect();
-        answers.sort();
-        let gaps = answers.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
-        gaps.max().unwrap_or((Duration::ZERO, from))
-    }
-
     /// How long the given part of the calls begun between `from` and `to` took at most.
     #[must_use]
     #[expect(
@@ -170,9 +151,6 @@ mod tests {
         assert!((late - 0.75).abs() < f64::EPSILON, "{late}");
         let ids = HashSet::from([0, 9]);
         assert!((records.part_of(&ids, at(0), at(1000)) - 0.25).abs() < f64::EPSILON);
-        let (longest, begin) = records.silence("a", at(0), at(1000));
-        assert_eq!((longest, begin), (Duration::from_millis(700), at(300)));
-        assert_eq!(records.silence("b", at(0), at(500)).0, Duration::from_millis(400));
         assert_eq!(
             records.percentile(0.5, at(0), at(1000)),
             Duration::from_millis(300)

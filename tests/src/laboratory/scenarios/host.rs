@@ -34,11 +34,8 @@ pub(super) async fn wall_clock_jumps(setup: Setup) -> Outcome {
     let nodes = NODES.map(|id| Process::start(&mut clock.command(laboratory.command(id))));
     let relay = Relay::start(&laboratory, |command| clock.command(command)).await;
     laboratory.registered(&NODES).await;
-    let stage = Stage {
-        caller: laboratory.caller(),
-        laboratory,
-        nodes,
-    };
+    let caller = laboratory.caller();
+    let stage = Stage::of(laboratory, nodes, caller);
     stage.caller.reaches(&NODES).await;
     let follower = stage.laboratory.follow();
     wait("the registry is followed", PATIENCE, async || {
@@ -181,11 +178,8 @@ pub(super) async fn disk_full(setup: Setup) -> Outcome {
     let two = Process::start_saying(&mut started(NODES[1]), closed(), closed());
     let three = Process::start_saying(&mut read_only(&laboratory, &started(NODES[2])), full(), closed());
     laboratory.registered(&NODES).await;
-    let mut stage = Stage {
-        caller: laboratory.caller(),
-        laboratory,
-        nodes: [one, two, three],
-    };
+    let caller = laboratory.caller();
+    let mut stage = Stage::of(laboratory, [one, two, three], caller);
     stage.caller.reaches(&NODES).await;
     let load = stage.load(&setup).await;
     pass(setup.pace.of(Duration::from_secs(3), Duration::from_secs(30))).await;

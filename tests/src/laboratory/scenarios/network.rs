@@ -44,11 +44,7 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
     laboratory.registered(&NODES).await;
     let caller = laboratory.caller();
     caller.reaches(&NODES).await;
-    let stage = Stage {
-        laboratory,
-        nodes: [one, two, three],
-        caller,
-    };
+    let stage = Stage::of(laboratory, [one, two, three], caller);
     let channel = stage
         .caller
         .channel
