@@ -27,6 +27,8 @@ const BACKOFF_FACTOR: f64 = 1.6;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long a server that is another service is left alone, unless its record changes.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// How far apart are the times at which a node must prove that it is there, while it is not left out for longer.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
 /// A connection that ended sooner than this and answered no call counts as a failed connect.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ pub(super) struct Endpoint {
     ejection: Ejection,
     /// Since when its calls fail without an answer to any of them: a new connection must speak before it is picked.
     doubted_since: Option<Instant>,
+    /// When it was doubted last.
+    doubted_at: Option<Instant>,
     /// What went wrong last.
     last_error: Option<Arc<str>>,
     /// What was published last; rebuilt when something it shows has changed.
@@ -87,6 +91,7 @@ impl Endpoint {
             flags: Arc::default(),
             ejection: Ejection::default(),
             doubted_since: None,
+            doubted_at: None,
             last_error: None,
             published: None,
         }
@@ -153,9 +158,13 @@ impl Endpoint {
         if self.held_until.is_some() {
             return false;
         }
+        let doubted = self.is_doubted();
+        if !doubted {
+            self.doubted_since = None;
+        }
         let open = self.open_connections();
         let full = (1..connections_max).contains(&open) && self.flags.full.load(Ordering::Relaxed);
-        let starts = full || (open == 0 && wanted) || (open > 0 && self.is_doubted());
+        let starts = full || (open == 0 && wanted) || (open > 0 && doubted);
         if starts {
             self.state = State::Connecting;
         }
@@ -168,6 +177,7 @@ impl Endpoint {
             && self.has_connections()
             && self.held_until.is_none()
             && self.ejection.was_never()
+            && self.doubted_since.is_none()
             && !self.flags.full.load(Ordering::Relaxed)
     }
 
@@ -252,6 +262,7 @@ impl Endpoint {
     pub(super) fn wants_attention(&self) -> bool {
         self.flags.refused.load(Ordering::Relaxed)
             || self.flags.streak.ejects()
+            || self.flags.streak.is_doubtful()
             || self.connections.iter().any(|held| held.connection.is_closing())
     }
 
@@ -266,9 +277,25 @@ impl Endpoint {
         let ejected = self.ejection.update(&self.flags.streak, now);
         if ejected {
             self.set_last_error("calls in a row failed");
-            self.doubted_since = silence.then_some(now);
+        }
+        if silence && ejected {
+            self.doubt(now);
         }
         ejected
+    }
+
+    /// Leaves the node out until a new connection speaks, if calls in a row got no answer; but not again and again, as a
+    /// node may be there and its methods slow.
+    pub(super) fn doubt_silence(&mut self, now: Instant) {
+        let is_over = |at: Instant| now.duration_since(at) >= DOUBT_INTERVAL;
+        if self.flags.streak.is_doubtful() && self.doubted_at.is_none_or(is_over) {
+            self.doubt(now);
+        }
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        self.doubted_since = Some(now);
+        self.doubted_at = Some(now);
     }
 
     /// Whether it has answered nothing since it was left out because it answered nothing. One that the registry no

@@ -232,6 +232,7 @@ impl Endpoints {
             self.table.change(&id, |endpoint| {
                 endpoint.retire_closing(now);
                 drop_refused(&self.service, endpoint, now);
+                endpoint.doubt_silence(now);
                 if endpoint.eject_outlier(now) {
                     let (service, node) = (&self.service, endpoint.node.id());
                     warn!(%service, node, "calls in a row failed, the node is left out for a while");

@@ -16,6 +16,8 @@ use super::picker::Nodes;
 
 /// How many calls fail in a row before an endpoint is ejected.
 const FAILURES_MAX: u32 = 5;
+/// How many calls in a row get no answer at all before an endpoint has to prove that it is there.
+const SILENCES_MAX: u32 = 2;
 /// How long it is ejected for the first time; each further time it is this much longer.
 const EJECTED_FOR: Duration = Duration::from_secs(5);
 /// The longest time.
@@ -32,12 +34,13 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Counts a failure, which was an answer or the lack of one, and says whether it is the one that ejects.
+    /// Counts a failure, which was an answer or the lack of one, and says whether the control task is to look at it.
     pub(super) fn failed(&self, answered: bool) -> bool {
         if answered {
             self.answered.store(true, Ordering::Relaxed);
         }
-        self.failures.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES_MAX
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        failures == FAILURES_MAX || (failures == SILENCES_MAX && self.is_silence())
     }
 
     /// Ends the streak.
@@ -52,6 +55,11 @@ impl Streak {
     /// Whether none of the calls was answered at all.
     pub(super) fn is_silence(&self) -> bool {
         !self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether that is so of enough calls to doubt that the endpoint is there.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= SILENCES_MAX && self.is_silence()
     }
 
     /// Whether it is long enough to eject.

@@ -154,3 +154,32 @@ async fn a_node_that_answers_needs_no_new_connection() {
         assert!(!endpoint.ready(later).unwrap().ejected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_calls_without_an_answer_are_enough_for_a_doubt_but_not_again_and_again() {
+    let (mut endpoint, _connection, _driver) = ready(Instant::now()).await;
+    let now = Instant::now() + Duration::from_secs(1);
+    for (answered, doubted) in [(true, false), (true, false), (false, false)] {
+        endpoint.flags.streak.failed(answered);
+        endpoint.doubt_silence(now);
+        assert_eq!(endpoint.is_doubted(), doubted);
+    }
+    endpoint.flags.streak.succeeded();
+    assert!(!endpoint.flags.streak.failed(false));
+    assert!(endpoint.flags.streak.failed(false), "the control task is told");
+    assert!(endpoint.wants_attention());
+    endpoint.doubt_silence(now);
+    assert!(endpoint.ready(now).unwrap().ejected);
+    assert!(endpoint.wants_connection(true, 1, now));
+
+    let (speaks, _driver) = connection(2, 1).await;
+    endpoint.connected(Arc::new(speaks), None, now);
+    assert!(
+        !endpoint.ready(now).unwrap().ejected,
+        "for no longer than that took"
+    );
+    endpoint.doubt_silence(now + DOUBT_INTERVAL / 2);
+    assert!(!endpoint.is_doubted());
+    endpoint.doubt_silence(now + DOUBT_INTERVAL);
+    assert!(endpoint.is_doubted());
+}
