@@ -31,11 +31,14 @@ pub(crate) fn run() -> Result<()> {
     command_without_a_backend()
 }
 
-/// Runs faults at their full length.
+/// Runs faults at their full length, with programs as they are used: a debug build takes several times the processor time,
+/// and is late for that alone.
 pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
     let servers = servers::provide()?;
-    cargo("build --package micro-tests --bins").with_protoc()?.run()?;
-    let program = target_folder().join("debug").join("micro-chaos");
+    cargo("build --release --package micro-tests --bins")
+        .with_protoc()?
+        .run()?;
+    let program = target_folder().join("release").join("micro-chaos");
     let chaos = Step::new(
         program,
         format!("micro-chaos {}", arguments.join(" ")),

@@ -68,14 +68,14 @@ async fn main() -> ExitCode {
                     println!("{outcome}");
                     let met = outcome.misses(pace).is_empty();
                     missed |= !met;
-                    rows.push(row(&outcome, backend, met));
+                    rows.push(row(scenario, &outcome, backend, met));
                 }
                 Err(_panic) => {
                     missed = true;
                     eprintln!("error: {} with {} did not end", scenario.fault, backend.name());
                     rows.push(format!(
                         "| {} | {} | | | | | | did not end |",
-                        scenario.fault,
+                        scenario.name,
                         backend.name()
                     ));
                 }
@@ -118,10 +118,10 @@ fn names() -> String {
     names.join(", ")
 }
 
-fn row(outcome: &Outcome, backend: Backend, met: bool) -> String {
+fn row(scenario: &Scenario, outcome: &Outcome, backend: Backend, met: bool) -> String {
     format!(
         "| {} | {} | {} | {} | {} | {} | {} | {} |",
-        outcome.fault,
+        scenario.name,
         backend.name(),
         outcome.calls,
         outcome.failed,
