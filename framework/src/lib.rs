@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod descriptors;
 mod error;
+mod gather;
 mod grpc_timeout;
 mod server;
 mod service;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, response, uri::Scheme};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -14,6 +13,8 @@ use super::{
     body::RequestBody,
     call::Call,
     candidate::Candidate,
+    connection::Unanswered,
+    incoming::Incoming,
     response::Place,
     retry::{Failure, PREVIOUS_ATTEMPTS},
     unsent::{self, chain},
@@ -76,16 +77,13 @@ impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
     pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
         let endpoint = Arc::clone(&place.endpoint);
-        let request = match self.request(&place, body, previous) {
+        let request = match self.request(&place, previous) {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },
         };
-        let response = match place.connection.sender().try_send_request(request).await {
+        let response = match place.connection.send(request, body).await {
             Ok(response) => response,
-            Err(mut error) => {
-                let body = error.take_message().map(Request::into_body);
-                return failed(&error.into_error(), body, &mut place);
-            }
+            Err(unanswered) => return failed(unanswered, &mut place),
         };
         // Looked up once: each look hashes a name, on the path of every call.
         let is_ended = response.headers().contains_key(Status::GRPC_STATUS);
@@ -126,12 +124,7 @@ impl Call {
         })
     }
 
-    fn request(
-        &self,
-        place: &Place,
-        body: RequestBody,
-        previous: u32,
-    ) -> Result<Request<RequestBody>, Status> {
+    fn request(&self, place: &Place, previous: u32) -> Result<Request<()>, Status> {
         let endpoint = &place.endpoint;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
@@ -140,7 +133,7 @@ impl Call {
         let uri = http::Uri::from_parts(parts).map_err(|error| {
             Status::internal(format!("call `{}` of {}: {error}", self.path, endpoint.peer))
         })?;
-        let mut request = Request::new(body);
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.version_mut() = http::Version::HTTP_2;
@@ -162,16 +155,21 @@ impl Call {
 }
 
 /// What became of an attempt that has no answer.
-fn failed(error: &hyper::Error, body: Option<RequestBody>, place: &mut Place) -> Attempt {
+fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
+    let Unanswered {
+        error,
+        is_unsent,
+        body,
+    } = unanswered;
     let endpoint = Arc::clone(&place.endpoint);
-    if body.is_none() && !unsent::is_certainly_unsent(error) {
+    if !is_unsent && !unsent::is_certainly_unsent(&error) {
         place.failed();
         return Attempt::Failed {
-            status: unsent::status(error, &endpoint.peer),
+            status: unsent::status(&error, &endpoint.peer),
             endpoint,
         };
     }
-    let connections = if unsent::is_refused_stream(error) {
+    let connections = if unsent::is_refused_stream(&error) {
         // The node has no room, so its other connections are not asked either.
         endpoint.connection_ids().collect()
     } else {
@@ -180,7 +178,7 @@ fn failed(error: &hyper::Error, body: Option<RequestBody>, place: &mut Place) ->
     };
     Attempt::Unsent {
         body,
-        reason: format!("{}: {}", endpoint.peer, chain(error)),
+        reason: format!("{}: {}", endpoint.peer, chain(&error)),
         connections,
     }
 }

@@ -208,7 +208,17 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streaming {
+                stream,
+                attempt,
+                next,
+            } => {
+                let stream = stream.lock().expect("no panic while a body is locked");
+                stream.ended && *attempt == stream.attempt && *next >= stream.kept.len()
+            }
+        }
     }
 }
 
@@ -260,10 +270,12 @@ mod tests {
         sender.send("c".into()).unwrap();
         assert!(first.frame().await.unwrap().is_err());
         for expected in ["a", "b", "c"] {
+            assert!(!second.is_end_stream());
             assert_eq!(next(&mut second).await, expected);
         }
         drop(sender);
         assert!(second.frame().await.is_none());
+        assert!(second.is_end_stream() && !first.is_end_stream());
     }
 
     #[tokio::test]

@@ -11,36 +11,62 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{Request, Response};
+use http_body::Body as _;
 use micro_registry::Address;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-    time,
-};
+use tokio::{sync::Notify, time};
 
 use super::{
     body::RequestBody,
-    connector::{Connect, Io},
+    connector::Connect,
+    heard::{Heard, Traffic},
+    incoming::Incoming,
+    keepalive::{Keepalive, Keeper},
+    sending::send,
 };
+use crate::gather::Gather;
 
-/// What a node without settings of its own allows until it has said otherwise, as hyper has it.
+/// What a node without settings of its own allows until it has said otherwise.
 const STREAMS_MAX_FIRST: usize = 100;
-/// How many bytes stand before a frame's payload, and which type SETTINGS has (RFC 9113 §4.1, §6.5).
-const FRAME_HEAD: usize = 9;
-const SETTINGS: u8 = 4;
+/// How much a node may send before it is told that more is welcome, a stream and a connection: what tonic has.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+/// How much of a stream may wait to be written, as tonic has it.
+const SEND_BUFFER_MAX: usize = 1024 * 1024;
 /// The longest list of response headers, as tonic has it.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
 
 /// The end of a connection that calls are sent through.
 pub(super) struct Connection {
     pub(super) id: u64,
-    sender: http2::SendRequest<RequestBody>,
-    streams: AtomicUsize,
-    streams_max: Arc<AtomicUsize>,
+    sender: SendRequest<Bytes>,
     closing: AtomicBool,
     answered: AtomicBool,
+    line: Arc<Line>,
+    traffic: Arc<Traffic>,
+}
+
+/// What the calls of a connection and its driver share.
+#[derive(Debug)]
+struct Line {
+    /// How many streams are open.
+    streams: AtomicUsize,
+    /// How many the peer allows.
+    streams_max: AtomicUsize,
+    /// Whether the driver is gone.
+    ended: AtomicBool,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) error: h2::Error,
+    /// Whether nothing of it has left for the node.
+    pub(super) is_unsent: bool,
+    /// Its body, if it was not even queued.
+    pub(super) body: Option<RequestBody>,
 }
 
 /// How connections to one node are made.
@@ -50,15 +76,6 @@ pub(super) struct Plan {
     pub(super) address: Address,
     pub(super) timeout: Duration,
     pub(super) keepalive: Keepalive,
-}
-
-/// When a silent peer is asked whether it is still there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keepalive {
-    pub(super) interval: Duration,
-    pub(super) timeout: Duration,
-    /// Whether to ask while no call is open.
-    pub(super) while_idle: bool,
 }
 
 impl Connection {
@@ -77,45 +94,82 @@ impl Connection {
     }
 
     async fn open_unbounded(id: u64, plan: Plan) -> io::Result<(Self, Driver)> {
-        let spoken = Arc::new(Notify::new());
+        let (spoken, traffic) = (Arc::new(Notify::new()), Arc::new(Traffic::default()));
         let io = plan.connector.connect(&plan.address).await?;
-        let io = TokioIo::new(Heard {
-            io,
-            spoken: Some(Arc::clone(&spoken)),
-            head: Vec::with_capacity(FRAME_HEAD),
-        });
-        let (sender, connection) = http2::Builder::new(Boxed)
-            .timer(TokioTimer::new())
+        let io = Heard::new(io, Arc::clone(&spoken), Arc::clone(&traffic));
+        let (sender, mut connection) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_max_send_streams(STREAMS_MAX_FIRST)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST_SIZE_MAX)
-            .keep_alive_interval(plan.keepalive.interval)
-            .keep_alive_timeout(plan.keepalive.timeout)
-            .keep_alive_while_idle(plan.keepalive.while_idle)
+            .max_send_buffer_size(SEND_BUFFER_MAX)
             .handshake(io)
             .await
             .map_err(io::Error::other)?;
-        let streams_max = Arc::new(AtomicUsize::new(STREAMS_MAX_FIRST));
+        let pings = connection
+            .ping_pong()
+            .ok_or_else(|| io::Error::other("the connection has no pings"))?;
+        let line = Arc::new(Line {
+            streams: AtomicUsize::new(0),
+            streams_max: AtomicUsize::new(STREAMS_MAX_FIRST),
+            ended: AtomicBool::new(false),
+        });
         let mut driver = Driver {
             connection,
-            streams_max: Arc::clone(&streams_max),
+            keeper: Keeper::new(plan.keepalive, pings, Arc::clone(&traffic)),
+            line: Arc::clone(&line),
+            gather: Gather::default(),
         };
         tokio::select! {
             // The driver first: it learns from the first frame how many streams the peer allows.
             biased;
             ended = &mut driver => {
                 let closed = "the peer closed before its first frame";
-                return Err(ended.map_or_else(io::Error::other, |()| io::Error::other(closed)));
+                return Err(ended.err().unwrap_or_else(|| io::Error::other(closed)));
             }
             () = spoken.notified() => {}
         }
         let connection = Self {
             id,
             sender,
-            streams: AtomicUsize::new(0),
-            streams_max,
             closing: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            line,
+            traffic,
         };
         Ok((connection, driver))
+    }
+
+    /// Sends a request, and waits for the head of its answer. A body that is still being produced is sent until the
+    /// body of the answer is dropped; dropping this cancels the request.
+    pub(super) async fn send(
+        &self,
+        request: Request<()>,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let is_empty = body.is_end_stream();
+        let writes = self.traffic.writes();
+        // A clone each: it waits for no other request's stream.
+        let (answer, stream) = match self.sender.clone().send_request(request, is_empty) {
+            Ok(sending) => sending,
+            Err(error) => {
+                return Err(Unanswered {
+                    error,
+                    is_unsent: true,
+                    body: Some(body),
+                });
+            }
+        };
+        let sending = if is_empty { None } else { send(body, stream).await };
+        match answer.await {
+            Ok(response) => Ok(response.map(|stream| Incoming::new(stream, sending))),
+            Err(error) => Err(Unanswered {
+                error,
+                is_unsent: self.traffic.writes() == writes,
+                body: None,
+            }),
+        }
     }
 
     /// Takes the place of one stream, if there is one.
@@ -123,8 +177,8 @@ impl Connection {
         if self.is_closing() {
             return false;
         }
-        let before = self.streams.fetch_add(1, Ordering::SeqCst);
-        if before < self.streams_max.load(Ordering::Relaxed) {
+        let before = self.line.streams.fetch_add(1, Ordering::SeqCst);
+        if before < self.line.streams_max.load(Ordering::Relaxed) {
             return true;
         }
         self.release();
@@ -133,12 +187,12 @@ impl Connection {
 
     /// Gives a place back.
     pub(super) fn release(&self) {
-        self.streams.fetch_sub(1, Ordering::SeqCst);
+        self.line.streams.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// How many streams are open.
     pub(super) fn streams(&self) -> usize {
-        self.streams.load(Ordering::Relaxed)
+        self.line.streams.load(Ordering::Relaxed)
     }
 
     /// Remembers that a call was answered.
@@ -154,11 +208,6 @@ impl Connection {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// A sender of one's own, as hyper wants it.
-    pub(super) fn sender(&self) -> http2::SendRequest<RequestBody> {
-        self.sender.clone()
-    }
-
     /// Sends nothing more through this connection: it takes no new streams. Says whether that is news.
     pub(super) fn close(&self) -> bool {
         !self.closing.swap(true, Ordering::Relaxed)
@@ -166,7 +215,7 @@ impl Connection {
 
     /// Whether the connection takes no new streams.
     pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed) || self.sender.is_closed()
+        self.closing.load(Ordering::Relaxed) || self.line.ended.load(Ordering::Relaxed)
     }
 }
 
@@ -174,128 +223,66 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.id)
-            .field("streams", &self.streams)
-            .field("streams_max", &self.streams_max)
             .field("closing", &self.closing)
+            .field("line", &self.line)
             .finish()
     }
 }
 
-/// Runs what hyper runs beside a connection, one future a request, on the present runtime.
-///
-/// In a box each: hyper's future holds request and response and is long, and on its way into a task, and out of it, it
-/// is copied many times.
-#[derive(Clone, Copy, Debug)]
-struct Boxed;
-
-impl<F> hyper::rt::Executor<F> for Boxed
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        // It ends with its connection, which the control task owns.
-        tokio::spawn(Box::pin(future));
-    }
-}
-
 /// Moves the frames of a connection; done when the connection has ended.
-#[derive(Debug)]
 pub(super) struct Driver {
-    connection: http2::Connection<TokioIo<Heard>, RequestBody, Boxed>,
-    streams_max: Arc<AtomicUsize>,
+    connection: h2::client::Connection<Heard, Bytes>,
+    keeper: Keeper,
+    line: Arc<Line>,
+    gather: Gather,
 }
 
 impl Future for Driver {
-    type Output = hyper::Result<()>;
+    type Output = io::Result<()>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = Pin::new(&mut self.connection).poll(cx);
-        // Polled for each request, so the limit is never older than the last one.
-        self.streams_max
-            .store(self.connection.current_max_send_streams(), Ordering::Relaxed);
-        ended
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.gather.waits(this.line.streams.load(Ordering::Relaxed), cx) {
+            return Poll::Pending;
+        }
+        loop {
+            let ended = Pin::new(&mut this.connection).poll(cx);
+            // Polled for each request, so the limit is never older than the last one.
+            let streams_max = this.connection.max_concurrent_send_streams();
+            // Looked at first: a line that all calls read would be fought over.
+            if this.line.streams_max.load(Ordering::Relaxed) != streams_max {
+                this.line.streams_max.store(streams_max, Ordering::Relaxed);
+            }
+            if let Poll::Ready(ended) = ended {
+                return Poll::Ready(ended.map_err(io::Error::other));
+            }
+            let is_busy = this.line.streams.load(Ordering::Relaxed) > 0;
+            // After the connection: what has arrived is heard before the peer is called silent.
+            ready!(this.keeper.poll_ping(is_busy, cx))?;
+        }
     }
 }
 
-/// Bytes of a node, and a word when the first of them were the head of a SETTINGS frame, with which every HTTP/2 peer
-/// begins (RFC 9113 §3.4). Whoever begins otherwise gets no call: it could not be told whether that ran.
-struct Heard {
-    io: Box<dyn Io>,
-    /// Gone once the peer has said what it is.
-    spoken: Option<Arc<Notify>>,
-    /// What it has said until then.
-    head: Vec<u8>,
-}
-
-impl Heard {
-    fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.spoken.is_none() {
-            return Ok(());
-        }
-        let missing = FRAME_HEAD - self.head.len();
-        self.head.extend(bytes.iter().take(missing));
-        if self.head.len() < FRAME_HEAD {
-            return Ok(());
-        }
-        let spoken = self.spoken.take();
-        if self.head[3] != SETTINGS || self.head[5..] != [0; 4] {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the peer speaks no HTTP/2",
-            ));
-        }
-        spoken.into_iter().for_each(|spoken| spoken.notify_one());
-        Ok(())
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.line.ended.store(true, Ordering::Relaxed);
     }
 }
 
-impl fmt::Debug for Heard {
+impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heard").finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        Poll::Ready(self.hear(&buf.filled()[before..]))
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        f.debug_struct("Driver")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use super::{super::connector::Io, *};
+
+    /// SETTINGS that change nothing.
+    pub(in super::super) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
     /// A peer that says this and nothing else.
     #[derive(Debug)]
@@ -318,16 +305,17 @@ pub(super) mod tests {
     pub(in super::super) async fn connection(id: u64, streams_max: u8) -> (Connection, Driver) {
         // SETTINGS with MAX_CONCURRENT_STREAMS.
         let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
-        let (mut connection, driver) = open(&settings).await.unwrap();
+        let (mut connection, driver) = open(&settings, true).await.unwrap();
         connection.id = id;
         assert_eq!(
-            connection.streams_max.load(Ordering::Relaxed),
+            connection.line.streams_max.load(Ordering::Relaxed),
             usize::from(streams_max)
         );
         (connection, driver)
     }
 
-    async fn open(words: &[u8]) -> io::Result<(Connection, Driver)> {
+    /// A connection to a peer that says these words, which is asked after 10 s of silence and given up after 5 s more.
+    pub(in super::super) async fn open(words: &[u8], while_idle: bool) -> io::Result<(Connection, Driver)> {
         let plan = Plan {
             connector: Arc::new(Says(words.to_vec())),
             address: "127.0.0.1:9090".parse().unwrap(),
@@ -335,7 +323,7 @@ pub(super) mod tests {
             keepalive: Keepalive {
                 interval: Duration::from_secs(10),
                 timeout: Duration::from_secs(5),
-                while_idle: true,
+                while_idle,
             },
         };
         Connection::open(1, plan).await
@@ -343,7 +331,7 @@ pub(super) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_speaks_http_2_is_a_connection() {
-        assert!(open(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.is_ok());
+        assert!(open(SETTINGS, true).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -353,14 +341,14 @@ pub(super) mod tests {
             "SSH-2.0-OpenSSH_9.2\r\n",
             "+OK\r\n",
         ] {
-            let error = open(words.as_bytes()).await.unwrap_err();
+            let error = open(words.as_bytes(), true).await.unwrap_err();
             assert_ne!(error.to_string(), "", "{words}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_says_nothing_is_given_up() {
-        let error = open(&[]).await.unwrap_err();
+        let error = open(&[], true).await.unwrap_err();
         assert_eq!(error.to_string(), "no HTTP/2 within 1s");
     }
 }

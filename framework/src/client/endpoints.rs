@@ -53,7 +53,7 @@ pub(super) struct Endpoints {
     table: Table,
     views: Views,
     connecting: JoinSet<(Key, io::Result<(Connection, Driver)>)>,
-    driving: JoinSet<(Key, u64, hyper::Result<()>)>,
+    driving: JoinSet<(Key, u64, io::Result<()>)>,
     connections_made: u64,
     /// The last snapshot that was applied.
     snapshot: Option<Snapshot>,
@@ -327,7 +327,12 @@ impl Endpoints {
                     });
                     endpoint.connected(connection, health, now);
                 });
-                self.driving.spawn(async move { (key, id, driver.await) });
+                // In a task of its own: streams that are open when the client goes are carried to their end.
+                let driving = tokio::spawn(driver);
+                self.driving.spawn(async move {
+                    let ended = driving.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+                    (key, id, ended)
+                });
             }
             Err(error) => {
                 let failures = self.table.change(node, |endpoint| {
@@ -342,7 +347,7 @@ impl Endpoints {
         }
     }
 
-    fn disconnected(&mut self, key: &Key, id: u64, result: &hyper::Result<()>) {
+    fn disconnected(&mut self, key: &Key, id: u64, result: &io::Result<()>) {
         let error = result.as_ref().err().map(|error| chain(error));
         debug!(service = %self.service, node = key.node.id(), error = error.as_deref(), "connection ended");
         let now = Instant::now();

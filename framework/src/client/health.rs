@@ -8,7 +8,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Uri, header, uri::Scheme};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use prost::Message as _;
 use tokio::time;
 use tonic::{Code, Status};
@@ -19,6 +18,7 @@ use super::{
     body::RequestBody,
     candidate::{Flags, authority},
     connection::Connection,
+    incoming::Incoming,
     target::Shared,
     unsent::chain,
 };
@@ -77,9 +77,10 @@ async fn watch_once(
     let Some(request) = request(node) else {
         return Status::internal("the node's address is no authority");
     };
-    let response = match connection.sender().try_send_request(request).await {
+    let body = RequestBody::Whole(Bytes::from_static(REQUEST));
+    let response = match connection.send(request, body).await {
         Ok(response) => response,
-        Err(error) => return Status::unavailable(chain(&error.into_error())),
+        Err(unanswered) => return Status::unavailable(chain(&unanswered.error)),
     };
     if let Some(status) = Status::from_header_map(response.headers()) {
         return status;
@@ -99,12 +100,12 @@ async fn watch_once(
     }
 }
 
-fn request(node: &micro_registry::Node) -> Option<Request<RequestBody>> {
+fn request(node: &micro_registry::Node) -> Option<Request<()>> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(authority(node)?);
     parts.path_and_query = Some(http::uri::PathAndQuery::from_static(PATH));
-    let mut request = Request::new(RequestBody::Whole(Bytes::from_static(REQUEST)));
+    let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
     *request.uri_mut() = Uri::from_parts(parts).ok()?;

@@ -11,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::{
     candidate::Candidate,
     connection::Connection,
+    incoming::Incoming,
     outlier,
     peer::{NODE_HEADER, Peer},
     target::Shared,

@@ -14,15 +14,13 @@ pub(super) const REFUSED_HEADER: HeaderName = HeaderName::from_static("micro-ref
 /// (RFC 9113 §6.8), or the peer refused the stream (RFC 9113 §8.7).
 ///
 /// A GOAWAY of our own making says nothing about what the peer has processed.
-pub(super) fn is_certainly_unsent(error: &hyper::Error) -> bool {
-    is_refused_stream(error) || h2_error(error).is_some_and(|error| error.is_remote() && error.is_go_away())
+pub(super) fn is_certainly_unsent(error: &h2::Error) -> bool {
+    is_refused_stream(error) || (error.is_remote() && error.is_go_away())
 }
 
 /// Whether the peer refused this one stream, and may take others.
-pub(super) fn is_refused_stream(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(|error| {
-        error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-    })
+pub(super) fn is_refused_stream(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
 /// Whether the server said that it is another service.
@@ -37,11 +35,8 @@ pub(super) fn is_wrong_service(headers: &HeaderMap) -> bool {
 ///
 /// One entry differs: the table has CANCELLED for a stream that the server resets with CANCEL, which is what a server
 /// sends whose process or runtime ends under a call. The caller has cancelled nothing, and can go elsewhere.
-pub(super) fn status(error: &hyper::Error, peer: &Peer) -> Status {
-    let code = match h2_error(error)
-        .filter(|error| error.is_reset())
-        .and_then(h2::Error::reason)
-    {
+pub(super) fn status(error: &h2::Error, peer: &Peer) -> Status {
+    let code = match error.reason().filter(|_| error.is_reset()) {
         Some(h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL) | None => Code::Unavailable,
         Some(h2::Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
         Some(h2::Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
@@ -60,8 +55,4 @@ pub(super) fn chain(error: &dyn StdError) -> String {
         source = cause.source();
     }
     line
-}
-
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    StdError::source(error)?.downcast_ref()
 }

@@ -1,6 +1,16 @@
 //! One connection: served until it ends, asked to go at its age or when the server stops, cut when it must be.
 
-use std::{cell::RefCell, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::Request;
@@ -22,9 +32,10 @@ use super::{
     Settings,
     addresses::Addresses,
     opening::{Opening, WatchedIo},
-    sending::Sending,
+    sending::{Open, Sending},
     stack::Stack,
 };
+use crate::gather::Gather;
 
 /// The smallest buffer that hyper reads HTTP/1 headers into.
 const HTTP1_BUFFER_MIN: usize = 8 * 1024;
@@ -39,7 +50,6 @@ const AGE_JITTER: f64 = 0.1;
 /// What all connections of a server share.
 #[derive(Debug)]
 pub(super) struct Connections {
-    http: auto::Builder<StreamExecutor>,
     stack: Stack,
     settings: Settings,
     /// The address listened on, unless it is that of every interface.
@@ -64,15 +74,13 @@ enum Event {
 
 impl Connections {
     pub(super) fn new(stack: Stack, settings: Settings, local: SocketAddr) -> Self {
-        let calls = TaskTracker::new();
         Self {
-            http: http(&settings, StreamExecutor(calls.clone())),
             stack,
             addresses: Addresses::new(settings.connections_per_ip_max),
             settings,
             local: (!local.ip().is_unspecified()).then_some(local),
             open: TaskTracker::new(),
-            calls,
+            calls: TaskTracker::new(),
             leave: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
@@ -107,7 +115,10 @@ impl Connections {
     {
         let opening = Arc::new(Opening::default());
         let io = TokioIo::new(WatchedIo::new(io, Arc::clone(&opening)));
-        let mut connection = pin!(self.http.serve_connection(io, self.requests(&opening, peer)));
+        let open_calls = Arc::new(AtomicUsize::new(0));
+        let http = self.http(Arc::clone(&open_calls));
+        let mut connection = pin!(http.serve_connection(io, self.requests(&opening, peer)));
+        let mut gather = Gather::default();
         // Polled once for all of them, as every frame of the connection wakes this task.
         let mut events: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
         events.push(self.cut.cancelled().map(|()| Event::Cut).boxed());
@@ -119,16 +130,19 @@ impl Connections {
         }
         let mut unread_grace = Some(UNREAD_GRACE);
         loop {
-            let event = tokio::select! {
-                biased;
-                ended = &mut connection => {
+            let next = poll_fn(|cx| {
+                if gather.waits(open_calls.load(Ordering::Relaxed), cx) {
+                    return Poll::Pending;
+                }
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     if let Err(error) = ended {
                         debug!(%peer, error, "a connection ended with an error");
                     }
-                    return;
+                    return Poll::Ready(None);
                 }
-                Some(event) = events.next() => event,
-            };
+                events.poll_next_unpin(cx)
+            });
+            let Some(event) = next.await else { return };
             match event {
                 Event::Leave if opening.is_sniffed() => connection.as_mut().graceful_shutdown(),
                 Event::Leave => match unread_grace.take() {
@@ -142,6 +156,11 @@ impl Connections {
                 Event::Cut => return,
             }
         }
+    }
+
+    fn http(&self, open: Arc<AtomicUsize>) -> auto::Builder<StreamExecutor> {
+        let calls = self.calls.clone();
+        http(&self.settings, StreamExecutor { calls, open })
     }
 
     fn requests(&self, opening: &Arc<Opening>, peer: SocketAddr) -> Requests {
@@ -188,7 +207,11 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
 /// Runs each call in a task that the server knows of.
 #[derive(Clone, Debug)]
-struct StreamExecutor(TaskTracker);
+struct StreamExecutor {
+    calls: TaskTracker,
+    /// How many of them the connection carries now.
+    open: Arc<AtomicUsize>,
+}
 
 impl<F> hyper::rt::Executor<F> for StreamExecutor
 where
@@ -198,7 +221,8 @@ where
     fn execute(&self, call: F) {
         // The task ends with its connection, which resets the stream. In a box: the future is long, and is copied often on
         // its way into a task and out of it.
-        self.0.spawn(Box::pin(Sending::new(call)));
+        let call = Sending::new(call, Open::new(&self.open));
+        self.calls.spawn(Box::pin(call));
     }
 }
 

@@ -7,6 +7,10 @@ use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -46,15 +50,39 @@ pin_project! {
         // Made when the answer has to wait, which that of most unary calls never does.
         #[pin]
         timer: Option<Sleep>,
+        _open: Open,
+    }
+}
+
+/// One of the calls that a connection carries.
+#[derive(Debug)]
+pub(super) struct Open {
+    calls: Arc<AtomicUsize>,
+}
+
+impl Open {
+    /// Counts a call among `calls` until it is dropped.
+    pub(super) fn new(calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Self {
+            calls: Arc::clone(calls),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl<F> Sending<F> {
-    pub(super) fn new(call: F) -> Self {
+    pub(super) fn new(call: F, open: Open) -> Self {
         Self {
             call: Some(call),
             deadline: None,
             timer: None,
+            _open: open,
         }
     }
 }
@@ -90,10 +118,14 @@ mod tests {
 
     use super::*;
 
+    fn sending<F: Future>(call: F) -> Sending<F> {
+        Sending::new(call, Open::new(&Arc::default()))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_that_is_not_done_by_its_deadline_is_dropped_soon_after() {
         let deadline = Instant::now() + Duration::from_secs(3);
-        Sending::new(async move {
+        sending(async move {
             until(deadline);
             pending::<()>().await;
         })
@@ -113,7 +145,7 @@ mod tests {
         let (cut, left) = (Cell::new(None), Cell::new(None));
         let deadline = Instant::now() + Duration::from_secs(3);
         let call = |told| {
-            Sending::new(async move {
+            sending(async move {
                 let _told = Told(told);
                 until(deadline);
                 pending::<()>().await;
@@ -130,7 +162,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_deadline_a_call_takes_its_time() {
         let started = Instant::now();
-        Sending::new(tokio::time::sleep(Duration::from_secs(3600))).await;
+        sending(tokio::time::sleep(Duration::from_secs(3600))).await;
         assert!(started.elapsed() >= Duration::from_secs(3600));
     }
 }

@@ -6,9 +6,10 @@ use futures_util::FutureExt;
 use micro_registry::Node;
 
 use super::super::{
-    connection::{Connection, Driver, Keepalive, Plan},
+    connection::{Connection, Driver, Plan},
     connector::Connect,
     endpoint::Endpoint,
+    keepalive::Keepalive,
     settings::Settings,
     times::FAR,
 };
