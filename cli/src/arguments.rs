@@ -40,8 +40,11 @@ Examples:
   micro run examples/greeter --nodes 3
 
 Each node listens on a free port of 127.0.0.1. The nodes run in the folder of the package, so its micro.toml counts; \
-its table [run] can say nodes, bin and release. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \
+its table [run] can say nodes, bin, release and watch. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \
 MICRO_SERVER_ADVERTISE are not passed on.
+
+When a source of the package or of its workspace changes, it is built anew, and each node is replaced by a new one: the old \
+one serves until the new one is ready, so no call fails. A build that fails, or a new node that does, leaves what runs as it is.
 
 A node that crashes is started again. Ctrl-C lets the nodes finish their calls; a second Ctrl-C kills them.";
 
@@ -233,6 +236,9 @@ pub(crate) struct RunArguments {
     /// Build with optimisations
     #[arg(long)]
     pub(crate) release: bool,
+    /// Do not build and run anew what has changed
+    #[arg(long)]
+    pub(crate) no_watch: bool,
 }
 
 /// `micro call`.

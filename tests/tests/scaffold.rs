@@ -1,5 +1,5 @@
 //! What `micro new` makes: it builds without a warning, passes its own tests, runs under `micro run` and answers `micro
-//! call`, with mDNS and with Consul; a second one, in the same workspace, calls it.
+//! call`, with mDNS and with Consul; a second one, in the same workspace, calls it; and what is changed in it runs.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -181,6 +181,7 @@ async fn new_services_build_are_tested_run_and_answer() {
     bench.cargo(&[&clippy[..], &["--", "--deny", "warnings"]].concat());
 
     runs_and_answers(&bench);
+    what_is_changed_runs_and_no_call_fails(&bench);
     assert_eq!(bench.micro(&["services", "--json"]).trim(), "[]");
 
     // The same programs find another registry by their environment alone.
@@ -215,6 +216,50 @@ fn runs_and_answers(bench: &Bench) {
         assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
         assert!(running.child.wait().unwrap().success());
     }
+}
+
+/// Changes a handler while its service is called.
+fn what_is_changed_runs_and_no_call_fails(bench: &Bench) {
+    let handler = bench.folder.path().join(NAME).join("src/handler.rs");
+    let before = fs::read_to_string(&handler).unwrap();
+    let hello = ["call", NAME, "Say.Hello", r#"{"name":"Ada"}"#];
+    let (mut running, _) = started(bench, NAME);
+    let mut load = bench.command(&bench.micro);
+    load.args(["bench", NAME, "Say.Hello", r#"{"name":"Ada"}"#])
+        .args(["--rate", "20", "--duration", "1h", "--json"])
+        .stdout(Stdio::piped());
+    let load = load.spawn().unwrap();
+
+    fs::write(&handler, format!("{before}\nfn unfinished(")).unwrap();
+    running
+        .line(|line| line.contains("what ran before goes on"))
+        .unwrap();
+    assert_eq!(bench.micro(&hello), "{\"message\":\"Hello Ada\"}\n");
+
+    fs::write(&handler, before.replace("Hello {name}", "Good day {name}")).unwrap();
+    for _ in 0..2 {
+        running.line(|line| line.contains(" is replaced: ")).unwrap();
+    }
+    assert_eq!(bench.micro(&hello), "{\"message\":\"Good day Ada\"}\n");
+
+    // Ctrl-C ends it with its report.
+    signal::kill(
+        Pid::from_raw(load.id().try_into().unwrap()),
+        signal::Signal::SIGINT,
+    )
+    .unwrap();
+    let load = load.wait_with_output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
+    assert_eq!(report["failed"], 0, "{report}");
+    assert!(
+        report["nodes"].as_object().unwrap().len() >= 3,
+        "old and new answered: {report}"
+    );
+
+    running.interrupt();
+    assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
+    assert!(running.child.wait().unwrap().success());
+    fs::write(&handler, before).unwrap();
 }
 
 /// Runs a service until it is ready, and answers with what the line says that it tells to type.

@@ -11,21 +11,17 @@ use std::{
 
 use nix::sys::signal::Signal;
 use tokio::{
-    io::AsyncRead,
     sync::{mpsc, watch},
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
+    task::{JoinError, JoinSet},
+    time::sleep,
 };
 
 use super::{
     backoff::Backoff,
-    lines::Lines,
     printer::Printer,
-    process::{Launch, Process, describe},
+    process::{Launch, describe},
+    started::{Event, Started, next_of},
 };
-
-/// How long the last lines of a node may take after its end: a child of its own may hold the pipe open.
-const LAST_LINES_WAIT: Duration = Duration::from_secs(3);
 
 /// How long a start may take before somebody wonders what it is waiting for.
 const IMPATIENCE: Duration = Duration::from_secs(15);
@@ -91,33 +87,47 @@ pub(super) struct Keeper<R> {
     pub(super) printer: Printer,
     pub(super) ready: mpsc::Sender<FirstReady>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) versions: watch::Receiver<u64>,
 }
 
-/// How one process of the node ended.
+/// Those that were replaced, on their way down.
+type Leaving = JoinSet<io::Result<ExitStatus>>;
+
+/// How the last process of the node ended.
 struct Exit {
     status: io::Result<ExitStatus>,
     ready_for: Duration,
 }
 
-impl<R: Readiness> Keeper<R> {
-    /// Runs until the node is not to be started again.
+impl<R: Readiness + Send> Keeper<R> {
+    /// Runs until the node is not to be started again, and what was replaced has ended.
     pub(super) async fn keep(mut self) -> End {
+        let mut leaving = JoinSet::new();
+        let end = self.keep_running(&mut leaving).await;
+        while *self.phase.borrow() != Phase::Killing {
+            tokio::select! {
+                left = leaving.join_next() => match left {
+                    Some(left) => self.note(left).await,
+                    None => return end,
+                },
+                _ = next(&mut self.phase) => {}
+            }
+        }
+        end
+    }
+
+    async fn keep_running(&mut self, leaving: &mut Leaving) -> End {
         let mut backoff = Backoff::new();
         let mut was_ready = false;
         loop {
-            // An id of its own for every start: the registry may still hold the last one.
-            let id = format!("{}-{}", self.label(), suffix());
-            let exit = match self.launch.start(&id) {
-                Ok(process) => self.run(process, &id, &mut was_ready).await,
+            let exit = match self.start() {
+                Ok(started) => self.run(started, leaving, &mut was_ready).await,
                 Err(error) => Exit {
                     status: Err(error),
                     ready_for: Duration::ZERO,
                 },
             };
-            let words = match &exit.status {
-                Ok(status) => describe(*status),
-                Err(error) => error.to_string(),
-            };
+            let words = words(&exit.status);
             if *self.phase.borrow() != Phase::Running {
                 if stopped_well(&exit.status) {
                     return End::Stopped;
@@ -141,50 +151,103 @@ impl<R: Readiness> Keeper<R> {
         }
     }
 
-    async fn run(&mut self, mut process: Process, id: &str, was_ready: &mut bool) -> Exit {
-        let mut forwarding = self.forward(&mut process);
-        let (readiness, waiting) = (self.readiness.clone(), Waiting::default());
-        let mut ready = pin!(readiness.ready(id, &waiting));
+    /// Starts a process of the newest version.
+    fn start(&mut self) -> io::Result<Started> {
+        self.versions.borrow_and_update();
+        // An id of its own for every start: the registry may still hold the last one.
+        let id = format!("{}-{}", self.label(), suffix());
+        let process = self.launch.start(&id)?;
+        Ok(Started::new(
+            process,
+            id,
+            self.readiness.clone(),
+            self.number,
+            &self.printer,
+        ))
+    }
+
+    /// Runs a process, and those that take its place, until one ends that no other stands in for.
+    async fn run(&mut self, mut current: Started, leaving: &mut Leaving, was_ready: &mut bool) -> Exit {
+        let mut newer: Option<Started> = None;
         let mut impatience = pin!(sleep(IMPATIENCE));
-        let mut ready_since = None;
         let status = loop {
             tokio::select! {
-                status = process.wait() => break status,
-                address = &mut ready, if ready_since.is_none() => {
-                    ready_since = Some(Instant::now());
-                    self.say(&format!("is ready: {id} at {address}")).await;
-                    if !std::mem::replace(was_ready, true) {
-                        // Nobody listens any more when everything is being stopped.
-                        let _ = self.ready.send(FirstReady).await;
+                event = current.next() => match event {
+                    Event::Ready(address) => {
+                        self.say(&format!("is ready: {} at {address}", current.id)).await;
+                        if !std::mem::replace(was_ready, true) {
+                            // Nobody listens any more when everything is being stopped.
+                            let _ = self.ready.send(FirstReady).await;
+                        }
+                    }
+                    Event::Ended(status) => match newer.take() {
+                        Some(next) if *self.phase.borrow() == Phase::Running => {
+                            self.say(&format!("ended ({}) while its successor starts", words(&status))).await;
+                            current = next;
+                        }
+                        next => {
+                            next.into_iter().for_each(|next| drop(leaving.spawn(next.ended())));
+                            break status;
+                        }
+                    }
+                },
+                event = next_of(newer.as_mut()) => match event {
+                    Event::Ready(address) => if let Some(next) = newer.take() {
+                        self.say(&format!("is replaced: {} at {address}", next.id)).await;
+                        let old = std::mem::replace(&mut current, next);
+                        old.process.terminate();
+                        leaving.spawn(old.ended());
+                    },
+                    Event::Ended(status) => {
+                        newer = None;
+                        let words = words(&status);
+                        self.say(&format!("has a newer version that ended before it was ready ({words}); the old one stays")).await;
+                    }
+                },
+                () = &mut impatience, if !impatience.is_elapsed() => {
+                    if current.ready_since.is_none() {
+                        self.say(&format!("is not ready yet: {}", current.waiting.words())).await;
                     }
                 }
-                () = &mut impatience, if ready_since.is_none() && !impatience.is_elapsed() => {
-                    self.say(&format!("is not ready yet: {}", waiting.words())).await;
-                }
+                Ok(()) = self.versions.changed(), if *self.phase.borrow() == Phase::Running => match self.start() {
+                    // One that was on its way is older now; dropping kills it.
+                    Ok(started) => newer = Some(started),
+                    Err(error) => self.say(&format!("cannot be replaced: {error}")).await,
+                },
+                Some(left) = leaving.join_next() => self.note(left).await,
                 phase = next(&mut self.phase) => match phase {
                     Phase::Running => {}
-                    Phase::Draining => process.terminate(),
-                    Phase::Killing => process.kill(),
+                    Phase::Draining => {
+                        current.process.terminate();
+                        newer.iter().for_each(|newer| newer.process.terminate());
+                    }
+                    Phase::Killing => {
+                        current.process.kill();
+                        newer = None;
+                        leaving.abort_all();
+                    }
                 }
             }
         };
-        // Both ends were read, or somebody else holds them: nothing more is to come.
-        let _ = timeout(LAST_LINES_WAIT, async {
-            while forwarding.join_next().await.is_some() {}
-        })
-        .await;
-        Exit {
-            status,
-            ready_for: ready_since.map_or(Duration::ZERO, |since| since.elapsed()),
-        }
+        let ready_for = current
+            .ready_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        current.last_lines().await;
+        Exit { status, ready_for }
     }
 
-    fn forward(&self, process: &mut Process) -> JoinSet<()> {
-        let (output, errors) = process.take_output();
-        let mut forwarding = JoinSet::new();
-        forwarding.spawn(forward(output, self.number, self.printer.clone()));
-        forwarding.spawn(forward(errors, self.number, self.printer.clone()));
-        forwarding
+    /// Says how one that was replaced ended, if it did not end well.
+    async fn note(&self, left: Result<io::Result<ExitStatus>, JoinError>) {
+        // One that is not waited for was killed.
+        if let Ok(status) = left
+            && !stopped_well(&status)
+        {
+            let words = words(&status);
+            self.say(&format!(
+                "was replaced, and its old version did not stop well: {words}"
+            ))
+            .await;
+        }
     }
 
     async fn is_stopped_within(&mut self, wait: Duration) -> bool {
@@ -212,11 +275,10 @@ async fn next(phase: &mut watch::Receiver<Phase>) -> Phase {
     }
 }
 
-async fn forward(source: impl AsyncRead + Unpin, number: usize, printer: Printer) {
-    let mut lines = Lines::new(source);
-    // A pipe that cannot be read any more has nothing more to show.
-    while let Ok(Some(line)) = lines.next().await {
-        printer.node(number, line).await;
+fn words(status: &io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => describe(*status),
+        Err(error) => error.to_string(),
     }
 }
 

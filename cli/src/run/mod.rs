@@ -8,13 +8,18 @@ mod package;
 mod printer;
 mod process;
 mod readiness;
+mod reload;
 mod settings;
 mod signals;
+mod sources;
+mod started;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 
 use std::{env, ffi::OsString};
+
+use tokio::sync::watch;
 
 pub(crate) use self::process::become_node;
 use self::{
@@ -22,6 +27,7 @@ use self::{
     package::Package,
     process::Launch,
     readiness::Announced,
+    reload::reload,
     settings::SettingsFile,
     signals::Signals,
     supervisor::{Plan, supervise},
@@ -53,12 +59,11 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &RunArguments) 
              with --registry or MICRO_REGISTRY",
         ));
     }
+    let release = arguments.release || settings.release == Some(true);
     let build = async {
         let package = Package::find(&folder, binary).await?;
-        let executable = package
-            .build(arguments.release || settings.release == Some(true))
-            .await?;
-        Ok::<_, Failure>((package, executable))
+        let built = package.build(release).await?;
+        Ok::<_, Failure>((package, built.executable))
     };
     let (package, executable) = tokio::select! {
         built = build => built?,
@@ -74,12 +79,21 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &RunArguments) 
         let service = ready.service().unwrap_or_default();
         next_step(&lookup, &service, usize::from(nodes)).await
     };
+    let (newer, versions) = watch::channel(0);
     let plan = Plan {
-        name: package.name,
+        name: package.name.clone(),
         nodes: usize::from(nodes),
         launch,
+        versions,
     };
-    supervise(plan, readiness, next_step, &mut signals.received).await
+    let running = supervise(plan, readiness, next_step, &mut signals.received);
+    if arguments.no_watch || settings.watch == Some(false) {
+        return running.await;
+    }
+    tokio::select! {
+        ended = running => ended,
+        () = reload(package, release, newer) => unreachable!("sources are followed for as long as nodes run"),
+    }
 }
 
 /// What nodes are told on top of what this process was told itself.

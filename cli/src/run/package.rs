@@ -19,19 +19,32 @@ use crate::failure::{Failure, Result};
 const MANIFEST: &str = "Cargo.toml";
 
 /// A package with the binary that is to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Package {
     /// The name in `Cargo.toml`.
     pub(super) name: String,
     /// The folder of `Cargo.toml`, absolute.
     pub(super) folder: PathBuf,
+    /// The folders of all packages that cargo builds together with it.
+    pub(super) sources: Vec<PathBuf>,
+    /// Where cargo builds.
+    pub(super) target: PathBuf,
     binary: String,
+}
+
+/// What cargo built.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) executable: PathBuf,
+    /// Whether it was there already, and nothing was to be done.
+    pub(super) is_fresh: bool,
 }
 
 /// What `cargo metadata` says, as far as it matters here.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<MetadataPackage>,
+    target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +67,8 @@ struct Artifact {
     reason: String,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    fresh: bool,
 }
 
 impl Target {
@@ -103,6 +118,7 @@ impl Package {
         let metadata: Metadata = serde_json::from_slice(&output.stdout)
             .map_err(|error| Failure::because("read what cargo says of the package", &error))?;
         let folders = members(&metadata, folder);
+        let sources = sources(&metadata);
         let Some(package) = metadata
             .packages
             .into_iter()
@@ -118,11 +134,13 @@ impl Package {
             binary: package.binary(binary)?,
             name: package.name,
             folder: folder.to_owned(),
+            sources,
+            target: metadata.target_directory,
         })
     }
 
     /// Builds the binary and answers where it is; what the compiler says goes to standard error as it comes.
-    pub(super) async fn build(&self, release: bool) -> Result<PathBuf> {
+    pub(super) async fn build(&self, release: bool) -> Result<Built> {
         let mut command = Command::new(cargo());
         command
             .args([
@@ -156,7 +174,7 @@ impl Package {
             .ok_or_else(|| Failure::new(format!("cargo built no binary `{}`", self.binary)))
     }
 
-    async fn executable(&self, output: impl tokio::io::AsyncRead + Unpin) -> io::Result<Option<PathBuf>> {
+    async fn executable(&self, output: impl tokio::io::AsyncRead + Unpin) -> io::Result<Option<Built>> {
         let mut lines = BufReader::new(output).lines();
         let mut found = None;
         while let Some(line) = lines.next_line().await? {
@@ -169,7 +187,11 @@ impl Package {
                     .target
                     .is_some_and(|target| target.is_binary() && target.name == self.binary);
             if is_ours {
-                found = artifact.executable.or(found);
+                let is_fresh = artifact.fresh;
+                let built = artifact
+                    .executable
+                    .map(|executable| Built { executable, is_fresh });
+                found = built.or(found);
             }
         }
         Ok(found)
@@ -231,6 +253,19 @@ fn members(workspace: &Metadata, folder: &Path) -> Vec<String> {
                 .to_string()
         })
         .collect()
+}
+
+/// The folders of all packages of the workspace.
+fn sources(workspace: &Metadata) -> Vec<PathBuf> {
+    let folders = workspace
+        .packages
+        .iter()
+        .filter_map(|package| package.manifest_path.parent());
+    let mut folders: Vec<_> = folders.map(Path::to_owned).collect();
+    folders.sort_unstable();
+    // What is below another is watched with it.
+    folders.dedup_by(|folder, before| folder.starts_with(before));
+    folders
 }
 
 fn is_same_file(a: &Path, b: &Path) -> bool {

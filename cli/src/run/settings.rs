@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) bin: Option<String>,
     /// Whether to build with optimisations. Default: false.
     pub(super) release: Option<bool>,
+    /// Whether to build and run anew what has changed. Default: true.
+    pub(super) watch: Option<bool>,
 }
 
 /// A number of nodes that can be run.
@@ -122,6 +124,7 @@ mod tests {
             nodes: Some(Nodes(3)),
             bin: Some("b".into()),
             release: None,
+            watch: None,
         };
         assert_eq!(settings, expected);
         assert_eq!(parse("[server]\nname = \"x\"").unwrap(), Settings::default());
@@ -132,7 +135,7 @@ mod tests {
         let error = parse("[run]\nnode = 3\n").unwrap_err();
         assert_eq!(
             error,
-            "line 2: unknown field `node`, expected one of `nodes`, `bin`, `release`"
+            "line 2: unknown field `node`, expected one of `nodes`, `bin`, `release`, `watch`"
         );
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) nodes: usize,
     /// How each is started.
     pub(super) launch: Launch,
+    /// Changes when there is something newer to run in the place of what runs.
+    pub(super) versions: watch::Receiver<u64>,
 }
 
 /// Runs the nodes until they have all ended: told to `stop`, by themselves, or unable to start.
@@ -80,6 +82,7 @@ impl Run {
                 printer: printer.clone(),
                 ready: sender.clone(),
                 phase: watched.clone(),
+                versions: plan.versions.clone(),
             };
             keepers.spawn(keeper.keep());
         }

@@ -8,7 +8,7 @@ use nix::{
 };
 use tempfile::TempDir;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -53,10 +53,12 @@ impl World {
         let script = format!(
             "ready() {{ echo $$ > '{folder}'/.new-$$; mv '{folder}'/.new-$$ '{folder}'/$MICRO_SERVER_ID; }}\n{script}"
         );
+        let (newer, versions) = watch::channel(0);
         let plan = Plan {
             name: "node".to_owned(),
             nodes: 2,
             launch: Launch::of_script(&script),
+            versions,
         };
         let readiness = Files(self.folder.path().to_owned());
         let (stop, mut stopped) = mpsc::channel(2);
@@ -66,7 +68,12 @@ impl World {
             "2 nodes are ready".to_owned()
         };
         let task = tokio::spawn(async move { supervise(plan, readiness, next_step, &mut stopped).await });
-        Running { task, stop, told }
+        Running {
+            task,
+            stop,
+            told,
+            newer,
+        }
     }
 
     /// The process ids of all nodes that were ever ready, by the name of the node.
@@ -100,11 +107,17 @@ struct Running {
     task: JoinHandle<Result<()>>,
     stop: mpsc::Sender<()>,
     told: oneshot::Receiver<()>,
+    newer: watch::Sender<u64>,
 }
 
 impl Running {
     async fn all_ready(&mut self) {
         timeout(PATIENCE, &mut self.told).await.unwrap().unwrap();
+    }
+
+    /// There is something newer to run.
+    fn renew(&self) {
+        self.newer.send_modify(|version| *version += 1);
     }
 
     async fn stop(&self) {
@@ -192,4 +205,68 @@ async fn nothing_outlives_the_run() {
     let pids = world.started("node");
     run.task.abort();
     eventually(|| !pids.iter().copied().any(is_alive)).await;
+}
+
+#[tokio::test]
+async fn what_is_newer_takes_over_once_it_is_ready() {
+    let world = World::new();
+    let go = world.folder.path().join("go");
+    // The second start of a node is ready only when it is told to be.
+    let folder = world.folder.path().display().to_string();
+    let mut run = world.run(&format!(
+        "trap 'exit 0' TERM\nif ls '{folder}' | grep -q \"^${{MICRO_SERVER_ID%-*}}-\"; then\n\
+         echo $$ > '{folder}'/new-$MICRO_SERVER_ID; while ! [ -e '{}' ]; do sleep 0.02; done; fi\n\
+         ready; while :; do sleep 0.05; done",
+        go.display()
+    ));
+    run.all_ready().await;
+    let old = world.started("node");
+    run.renew();
+    // All four are there: the new ones wait, and the old ones serve.
+    eventually(|| world.started("new").len() == 2).await;
+    assert!(old.iter().copied().all(is_alive));
+    fs::write(&go, "").unwrap();
+    eventually(|| world.started("node").len() == 4 && !old.iter().copied().any(is_alive)).await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+    assert!(!world.started("node").into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn what_is_newer_and_fails_leaves_what_runs_as_it_is() {
+    let world = World::new();
+    let bad = world.folder.path().join("bad");
+    let tried = world.folder.path().join("tried");
+    let mut run = world.run(&format!(
+        "if [ -e '{}' ]; then echo x >> '{}'; exit 3; fi; {WELL_BEHAVED}",
+        bad.display(),
+        tried.display()
+    ));
+    run.all_ready().await;
+    let old = world.started("node");
+    fs::write(&bad, "").unwrap();
+    run.renew();
+    eventually(|| fs::read_to_string(&tried).is_ok_and(|tried| tried.lines().count() == 2)).await;
+    assert!(old.iter().copied().all(is_alive));
+    // What is mended after that runs.
+    fs::remove_file(&bad).unwrap();
+    run.renew();
+    eventually(|| world.started("node").len() == 4 && !old.iter().copied().any(is_alive)).await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_second_stop_kills_old_and_new_alike() {
+    let world = World::new();
+    let mut run = world.run(STUBBORN);
+    run.all_ready().await;
+    run.renew();
+    eventually(|| world.started("node").len() == 4).await;
+    let pids = world.started("node");
+    assert!(pids.iter().copied().all(is_alive), "the old ones do not end");
+    run.stop().await;
+    run.stop().await;
+    assert_eq!(run.ended().await, Err("nodes were killed".to_owned()));
+    assert!(!pids.into_iter().any(is_alive));
 }
