@@ -24,11 +24,20 @@ async fn calls_are_made_at_the_rate_and_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_counted_and_streams_refused() {
     let shop = Shop::start(Reflection::V1).await;
-    let late = ["bench", "shop", "Look", "--duration", "100ms", "--timeout", "1us"];
-    let ended = shop.run(&late).await;
+    let nobody = [
+        "bench",
+        "shop",
+        "Look",
+        r#"{"name":"nobody"}"#,
+        "--duration",
+        "100ms",
+    ];
+    let ended = shop.run(&nobody).await;
     assert_eq!(ended.code, 1);
     assert!(
-        ended.output.contains("10 \u{d7} DEADLINE_EXCEEDED, the first: "),
+        ended
+            .output
+            .contains("10 \u{d7} NOT_FOUND, the first: there is nobody"),
         "{}",
         ended.output
     );
