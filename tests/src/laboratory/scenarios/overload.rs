@@ -63,6 +63,11 @@ pub(super) async fn memory(setup: Setup) -> Outcome {
             0,
         )
         .count(
+            "connections ended for too many resets",
+            node.said("streams reached limit"),
+            0,
+        )
+        .count(
             "bytes of memory more than under the load it is made for",
             more,
             MEMORY_MAX,
@@ -100,7 +105,12 @@ pub(super) async fn overload(setup: Setup) -> Outcome {
     let (good, refused): (Vec<_>, Vec<_>) = within.partition(|record| record.code == Code::Ok);
     let mut waits: Vec<_> = refused.iter().map(|record| record.took()).collect();
     waits.sort();
-    let most = waits.get(waits.len() * 99 / 100).copied().unwrap_or_default();
+    // On a machine with other work the slowest ones tell of that work.
+    let (percent, slower) = setup.pace.of((50, "half of them"), (99, "one in a hundred"));
+    let most = waits
+        .get(waits.len() * percent / 100)
+        .copied()
+        .unwrap_or_default();
     let unadvised = refused.iter().filter(|record| !record.pushback).count();
     let possible = f64::from(capacity(setup.pace)) * (to - from).as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
@@ -121,7 +131,7 @@ pub(super) async fn overload(setup: Setup) -> Outcome {
         .holds("at least half of what can be done is done", missing < 0.5)
         .part("of what can be done is not done", missing.max(0.0), 0.2)
         .time(
-            "the slowest refusal but one in a hundred",
+            format!("the slowest refusal but {slower}"),
             most,
             Duration::from_millis(5),
         )
@@ -157,7 +167,13 @@ pub(super) async fn slow_handlers(setup: Setup) -> Outcome {
     pass(PATIENCE).await;
     let executions = stage.laboratory.executions();
     let dropped = executions.dropped();
-    let latest = dropped.iter().max().copied().unwrap_or_default();
+    let mut late = dropped.to_vec();
+    late.sort();
+    // On a machine with other work the last ones tell of that work.
+    let (rank, later) = setup
+        .pace
+        .of((late.len() / 2, " but half of them"), (late.len(), ""));
+    let latest = late[..rank].last().copied().unwrap_or_default();
     let grown = before
         .iter()
         .zip(after)
@@ -175,7 +191,7 @@ pub(super) async fn slow_handlers(setup: Setup) -> Outcome {
             0,
         )
         .seconds(
-            "the last handler was dropped after its deadline",
+            format!("the last handler{later} was dropped after its deadline"),
             latest,
             Duration::from_millis(50),
         )
