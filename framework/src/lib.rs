@@ -28,6 +28,7 @@ pub use prost;
 pub use prost_types;
 pub use server::Listener;
 pub use service::{Outcome, Service, ServiceBuilder, ServiceContext};
+pub use telemetry::Telemetry;
 
 /// What generated code needs and nobody else.
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::Counter;
 use tokio::time::Instant;
 
 /// What each call earns, in thousandths of an attempt: one call in five may be sent again.
@@ -28,14 +29,17 @@ pub(super) struct Budget {
     /// When the free attempts that were taken will have been paid for, in nanoseconds since the epoch: a leaky bucket
     /// as a single number (GCRA, ITU-T I.371).
     free_until_ns: AtomicU64,
+    /// Counts what was asked for in vain.
+    exhausted: Counter,
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(exhausted: Counter) -> Self {
         Self {
             epoch: Instant::now(),
             saved: AtomicI64::new(0),
             free_until_ns: AtomicU64::new(0),
+            exhausted,
         }
     }
 
@@ -51,10 +55,15 @@ impl Budget {
     #[must_use]
     pub(super) fn take(&self, now: Instant) -> bool {
         let spend = |saved| (saved >= ATTEMPT).then_some(saved - ATTEMPT);
-        self.saved
+        let taken = self
+            .saved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
             .is_ok()
-            || self.take_free(now)
+            || self.take_free(now);
+        if !taken {
+            self.exhausted.increment(1);
+        }
+        taken
     }
 
     fn take_free(&self, now: Instant) -> bool {
@@ -84,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ten_a_second_are_free_and_are_not_saved_up() {
-        let budget = Budget::new();
+        let budget = Budget::new(Counter::noop());
         assert_eq!(taken(&budget), 10);
         time::advance(Duration::from_millis(500)).await;
         assert_eq!(taken(&budget), 5);
@@ -94,7 +103,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fifth_of_the_calls_may_be_sent_again() {
-        let budget = Budget::new();
+        let budget = Budget::new(Counter::noop());
         for _ in 0..1_000 {
             budget.earn();
         }
@@ -103,7 +112,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_calm_time_saves_has_a_limit() {
-        let budget = Budget::new();
+        let budget = Budget::new(Counter::noop());
         for _ in 0..1_000_000 {
             budget.earn();
         }
@@ -121,7 +130,7 @@ mod tests {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let (budget, started) = (Budget::new(), Instant::now());
+                let (budget, started) = (Budget::new(Counter::noop()), Instant::now());
                 let (mut calls, mut taken) = (0, 0);
                 for (wait_ms, made, wanted) in steps {
                     time::advance(Duration::from_millis(wait_ms)).await;

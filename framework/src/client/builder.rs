@@ -13,11 +13,12 @@ use super::{
     BoxService, Client,
     channel::UserLayer,
     connector::{Checked, Connect, Tcp},
+    meter::Recorder,
     policy::Policy,
     reach::Range,
     settings::Settings,
 };
-use crate::{Error, ErrorKind, Result, config::Loaded, control::Control};
+use crate::{Error, ErrorKind, Result, Telemetry, config::Loaded, control::Control};
 
 /// Builds a [`Client`].
 ///
@@ -43,6 +44,7 @@ pub struct ClientBuilder {
     mistake: Option<Error>,
     control: Option<Control>,
     layers: Vec<UserLayer>,
+    recorder: Recorder,
 }
 
 impl ClientBuilder {
@@ -55,6 +57,7 @@ impl ClientBuilder {
             mistake: None,
             control: None,
             layers,
+            recorder: Recorder::Nobody,
         }
     }
 
@@ -67,6 +70,19 @@ impl ClientBuilder {
     /// Shares a control runtime, as a service does with its client.
     pub(crate) fn with_control(mut self, control: Control) -> Self {
         self.control = Some(control);
+        self
+    }
+
+    /// Records into the telemetry of a service, which keeps it up.
+    pub(crate) fn with_telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.recorder = Recorder::OfService(telemetry);
+        self
+    }
+
+    /// Counts and times calls, nodes and connections in `telemetry`. One client a recorder: gauges of two would overwrite
+    /// each other. Default: a service's client records for the service's `/metrics`, and any other client nothing.
+    pub fn telemetry(mut self, telemetry: &Telemetry) -> Self {
+        self.recorder = Recorder::Own(telemetry.clone());
         self
     }
 
@@ -255,6 +271,7 @@ impl ClientBuilder {
             control,
             connector,
             self.layers.into(),
+            self.recorder,
         ))
     }
 }

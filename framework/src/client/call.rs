@@ -1,6 +1,6 @@
 //! One call: waits for a node, sends, and sends again elsewhere what certainly never ran.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
 use tokio::time;
@@ -11,7 +11,9 @@ use super::{
     body::{RequestBody, Source},
     candidate::Candidate,
     hedge::Raced,
+    meter::Cause,
     methods::{Kind, Methods},
+    observe::Observed,
     options::CallOptions,
     peer::NODE_HEADER,
     response::{Deadline, Place, ResponseBody, deadline_exceeded, is_failure},
@@ -48,6 +50,7 @@ pub(super) struct Call {
     sent_to: Option<Arc<Candidate>>,
     /// How the last attempt failed that perhaps ran.
     failure: Option<Status>,
+    observed: Observed,
 }
 
 /// Sends `request` to a node of `target`.
@@ -57,6 +60,7 @@ pub(super) async fn run(
     options: CallOptions,
     context: CallContext,
     methods: Option<Arc<Methods>>,
+    mut observed: Observed,
 ) -> Result<Response<Body>, Status> {
     target.start();
     let (parts, body) = request.into_parts();
@@ -66,10 +70,10 @@ pub(super) async fn run(
         .cloned()
         .filter(|_| parts.method == Method::POST)
     else {
-        return Err(Status::internal(format!(
+        return Err(observed.refused(Status::internal(format!(
             "`{} {}` is no gRPC request",
             parts.method, parts.uri
-        )));
+        ))));
     };
     let mut headers = parts.headers;
     let kind = kind(&target, &options, methods.as_deref(), path.path());
@@ -81,13 +85,15 @@ pub(super) async fn run(
         target.settings.request_timeout,
     );
     if times.headers <= times.made {
-        return Err(Status::deadline_exceeded(format!(
+        return Err(observed.refused(Status::deadline_exceeded(format!(
             "the deadline passed before `{}` was called",
             target.service
-        )));
+        ))));
     }
     prepare(&mut headers, &target, &context);
-    let source = Source::new(body).await?;
+    let source = Source::new(body)
+        .await
+        .inspect_err(|status| observed.failed(status))?;
     let mut call = Call {
         target,
         path,
@@ -101,11 +107,13 @@ pub(super) async fn run(
         refusal: None,
         sent_to: None,
         failure: None,
+        observed,
     };
-    match time::timeout_at(times.headers, call.run(&source)).await {
+    let result = match time::timeout_at(times.headers, call.run(&source)).await {
         Ok(result) => result,
         Err(_elapsed) => Err(call.out_of_time()),
-    }
+    };
+    result.inspect_err(|status| call.observed.failed(status))
 }
 
 /// What is known of the method: what the call says itself, else the channel, else the nodes.
@@ -122,7 +130,7 @@ fn kind(target: &Target, options: &CallOptions, methods: Option<&Methods>, path:
 
 impl Call {
     async fn run(&mut self, source: &Source) -> Result<Response<Body>, Status> {
-        let (mut returned, mut sent) = (None, 0);
+        let (mut returned, mut sent, mut cause) = (None, 0, Cause::Call);
         let mut place = self.place().await?;
         if !self.kind.unary {
             // To the first call of all the nodes have said only now what their methods are.
@@ -136,11 +144,13 @@ impl Call {
             let Some(body) = returned.take().or_else(|| source.attempt()) else {
                 return Err(self.unavailable("too much of the request was sent to send it again"));
             };
+            self.target.meter.attempt(cause);
             let raced = self.send(place, body, sent, source, &mut retry).await;
             // As gRFC A6 counts: what certainly did not run was not an attempt.
             sent += raced.sent - u32::from(matches!(raced.attempt, Attempt::Unsent { .. }));
             self.sent_to = None;
             self.failed.extend(raced.other);
+            cause = Cause::Failed;
             match raced.attempt {
                 Attempt::Answered(answer) => {
                     let Some(wait) = answer.failure().and_then(|failure| {
@@ -158,7 +168,7 @@ impl Call {
                     reason,
                     connections,
                 } => {
-                    returned = body;
+                    (returned, cause) = (body, Cause::Unsent);
                     self.refusal = Some(reason);
                     self.tried.extend(connections);
                 }
@@ -211,7 +221,7 @@ impl Call {
         retry.next_wait(failure, self.times.headers, &self.target.budget)
     }
 
-    fn answer(&self, answer: Answer) -> Response<Body> {
+    fn answer(&mut self, answer: Answer) -> Response<Body> {
         let Answer {
             mut head,
             is_ended,
@@ -226,11 +236,15 @@ impl Call {
         {
             head.headers.insert(NODE_HEADER, node);
         }
+        let mut observed = mem::take(&mut self.observed);
+        if is_ended {
+            observed.see(&head.headers);
+        }
         head.extensions.insert(peer);
         let deadline = self.times.end.map(|end| Deadline::new(end, self.times.timeout));
         Response::from_parts(
             head,
-            Body::new(ResponseBody::new(first, incoming, place, deadline)),
+            Body::new(ResponseBody::new(first, incoming, place, deadline, observed)),
         )
     }
 

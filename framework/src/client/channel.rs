@@ -14,8 +14,8 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use super::{
-    BoxService, call, methods::Methods, options::CallOptions, policy::CallInfo, status::EndpointStatus,
-    target::Target,
+    BoxService, call, methods::Methods, observe::Observed, options::CallOptions, policy::CallInfo,
+    status::EndpointStatus, target::Target,
 };
 use crate::{CallContext, Result};
 
@@ -189,6 +189,7 @@ impl Service<Request<Body>> for Plain {
             Some(options) => options.or(&self.options),
             None => self.options.clone(),
         };
+        let observed = Observed::begin(&target, request.uri().path());
         // Read here: the future may be polled by another task than the handler's.
         let context = CallContext::current();
         ResponseFuture(Box::pin(call::run(
@@ -197,6 +198,7 @@ impl Service<Request<Body>> for Plain {
             options,
             context,
             self.methods.clone(),
+            observed,
         )))
     }
 }

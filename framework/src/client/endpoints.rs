@@ -26,6 +26,7 @@ use super::{
     endpoint::Endpoint,
     follower::Discovered,
     health,
+    meter::Meter,
     peak::Peak,
     settings::Settings,
     table::{Id, Table},
@@ -47,6 +48,7 @@ pub(super) struct Endpoints {
     settings: Arc<Settings>,
     connector: Arc<dyn Connect>,
     shared: Arc<Shared>,
+    meter: Arc<Meter>,
     discovered: watch::Receiver<Discovered>,
     /// Random per client: gives each its own order of the nodes.
     client: u64,
@@ -74,6 +76,7 @@ impl Endpoints {
         settings: Arc<Settings>,
         connector: Arc<dyn Connect>,
         shared: Arc<Shared>,
+        meter: Arc<Meter>,
         discovered: watch::Receiver<Discovered>,
     ) -> Self {
         let views = Views::new(service.clone(), &settings);
@@ -82,6 +85,7 @@ impl Endpoints {
             settings,
             connector,
             shared,
+            meter,
             discovered,
             client: fastrand::u64(..),
             table: Table::default(),
@@ -157,6 +161,7 @@ impl Endpoints {
     fn discover(&mut self) {
         let discovered = self.discovered.borrow_and_update().clone();
         self.discovered_at = Some(Instant::now());
+        self.meter.discovered(discovered.failure.is_some());
         self.registry_failure = discovered.failure;
         if let Some(snapshot) = discovered.snapshot {
             self.apply(snapshot);
@@ -234,6 +239,7 @@ impl Endpoints {
                 drop_refused(&self.service, endpoint, now);
                 endpoint.doubt_silence(now);
                 if endpoint.eject_outlier(now) {
+                    self.meter.ejections.increment(1);
                     let (service, node) = (&self.service, endpoint.node.id());
                     warn!(%service, node, "calls in a row failed, the node is left out for a while");
                 }
@@ -318,6 +324,7 @@ impl Endpoints {
         match result {
             Ok((connection, driver)) => {
                 debug!(%service, node, %address, "connected");
+                self.meter.opened_connections.increment(1);
                 let (id, connection) = (connection.id, Arc::new(connection));
                 self.table.change(node, |endpoint| {
                     let health = self.settings.health_watch.then(|| {
@@ -335,6 +342,7 @@ impl Endpoints {
                 });
             }
             Err(error) => {
+                self.meter.connect_failed(&error);
                 let failures = self.table.change(node, |endpoint| {
                     endpoint.connect_failed(now);
                     endpoint.set_last_error(format!("connect: {error}"));

@@ -10,6 +10,7 @@ use super::{
     body::{RequestBody, Source},
     call::Call,
     candidate::Candidate,
+    meter::Cause,
     response::Place,
     retry::Retry,
 };
@@ -56,6 +57,7 @@ impl Call {
         let Some((place, body)) = self.second(&first_endpoint, source, retry) else {
             return Raced::alone(first.await);
         };
+        self.target.meter.attempt(Cause::Hedge);
         let second_endpoint = Arc::clone(&place.endpoint);
         let mut second = pin!(self.attempt(place, body, previous + 1));
         let (attempt, other) = tokio::select! {

@@ -20,7 +20,10 @@ mod hedge;
 mod incoming;
 mod keepalive;
 mod load;
+mod meter;
 mod methods;
+mod metrics;
+mod observe;
 mod options;
 mod outlier;
 mod peak;
@@ -48,7 +51,11 @@ use std::{fmt, sync::Arc};
 use micro_registry::{Registry, ServiceName, Snapshot, Watcher};
 use tonic::{Status, body::Body};
 
-use self::{target::Target, targets::Targets};
+use self::{
+    meter::{Meters, Recorder},
+    target::Target,
+    targets::Targets,
+};
 use crate::{
     Result,
     backends::RegistrySettings,
@@ -96,6 +103,7 @@ struct Inner {
     connector: Arc<dyn Connect>,
     layers: Arc<[channel::UserLayer]>,
     targets: Targets,
+    meters: Arc<Meters>,
     control: Control,
 }
 
@@ -139,8 +147,10 @@ impl Client {
         control: Control,
         connector: Arc<dyn Connect>,
         layers: Arc<[channel::UserLayer]>,
+        recorder: Recorder,
     ) -> Self {
         let (settings, targets) = (Arc::new(settings), Targets::default());
+        let meters = Arc::new(Meters::new(recorder, registry.name(), &control));
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -148,6 +158,7 @@ impl Client {
                 connector,
                 layers,
                 targets,
+                meters,
                 control,
             }),
         }
@@ -169,7 +180,8 @@ impl Client {
         inner.targets.get(service, &inner.control, |service| {
             let (settings, registry) = (Arc::clone(&inner.settings), Arc::clone(&inner.registry));
             let (control, connector) = (inner.control.clone(), Arc::clone(&inner.connector));
-            Target::new(service, settings, registry, control, connector)
+            let meters = Arc::clone(&inner.meters);
+            Target::new(service, settings, registry, control, connector, meters)
         })
     }
 

@@ -18,6 +18,7 @@ use super::{
     candidate::Candidate,
     connection::Connection,
     incoming::Incoming,
+    observe::Observed,
     outlier,
     peer::{NODE_HEADER, Peer},
     target::Shared,
@@ -138,6 +139,7 @@ pub(super) struct ResponseBody {
     peer: Peer,
     /// Until when a unary answer must be complete.
     deadline: Option<Deadline>,
+    observed: Observed,
 }
 
 /// A deadline whose timer is made only if there is something to wait for.
@@ -171,6 +173,7 @@ impl ResponseBody {
         incoming: Incoming,
         mut place: Place,
         deadline: Option<Deadline>,
+        observed: Observed,
     ) -> Self {
         place.deadline = None;
         let peer = place.endpoint.peer.clone();
@@ -180,6 +183,7 @@ impl ResponseBody {
             place: Some(place),
             peer,
             deadline,
+            observed,
         }
     }
 
@@ -188,6 +192,10 @@ impl ResponseBody {
         result: Option<Result<Frame<Bytes>, Status>>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.place = None;
+        match &result {
+            Some(Err(status)) => self.observed.failed(status),
+            _ => self.observed.ended(),
+        }
         Poll::Ready(result)
     }
 }
@@ -211,6 +219,7 @@ impl http_body::Body for ResponseBody {
                     return Poll::Ready(Some(Ok(frame)));
                 };
                 this.place.iter_mut().for_each(|place| place.heard(trailers));
+                this.observed.see(trailers);
                 if is_failure(trailers)
                     && let Some(node) = this.peer.header()
                 {

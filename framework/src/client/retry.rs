@@ -117,6 +117,8 @@ impl Pushback {
 
 #[cfg(test)]
 mod tests {
+    use metrics::Counter;
+
     use super::*;
 
     fn answered(status: &'static str, pushback: Option<&'static str>) -> Option<Failure> {
@@ -138,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_unavailable_is_sent_again_and_only_so_often() {
-        let (mut retry, budget) = (Retry::new(2), Budget::new());
+        let (mut retry, budget) = (Retry::new(2), Budget::new(Counter::noop()));
         for code in ["2", "4", "8", "13"] {
             let failure = answered(code, None).unwrap();
             assert_eq!(retry.next_wait(&failure, in_a_second(), &budget), None);
@@ -153,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pushback_is_honoured() {
-        let (mut retry, budget) = (Retry::new(9), Budget::new());
+        let (mut retry, budget) = (Retry::new(9), Budget::new(Counter::noop()));
         for (pushback, expected) in [
             ("0", Some(Duration::ZERO)),
             ("700", Some(Duration::from_millis(700))),
@@ -170,7 +172,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_sent_after_the_deadline_and_then_nothing_is_spent() {
-        let (mut retry, budget) = (Retry::new(1), Budget::new());
+        let (mut retry, budget) = (Retry::new(1), Budget::new(Counter::noop()));
         let failure = answered("14", Some("1000")).unwrap();
         assert_eq!(retry.next_wait(&failure, in_a_second(), &budget), None);
         for _ in 0..10 {

@@ -24,6 +24,7 @@ use super::{
     connector::Connect,
     endpoints::Endpoints,
     follower::{self, Discovered},
+    meter::{Meter, Meters},
     picker::Picker,
     selection::Selection,
     settings::Settings,
@@ -44,6 +45,9 @@ pub(super) struct Target {
     pub(super) service_header: HeaderValue,
     pub(super) settings: Arc<Settings>,
     pub(super) budget: Budget,
+    pub(super) meter: Arc<Meter>,
+    /// Channels may outlive their client, and are told of until they end.
+    _meters: Arc<Meters>,
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<dyn Registry>,
     control: Control,
@@ -83,15 +87,20 @@ impl Target {
         registry: Arc<dyn Registry>,
         control: Control,
         connector: Arc<dyn Connect>,
+        meters: Arc<Meters>,
     ) -> Self {
         let service_header =
             HeaderValue::from_str(service.as_str()).expect("a service name is letters, digits and marks");
         let (shared, running) = (Arc::default(), OnceLock::new());
+        let meter = meters.get(&service);
+        meter.watch(&shared);
         Self {
             service,
             service_header,
             settings,
-            budget: Budget::new(),
+            budget: Budget::new(meter.budget_exhausted.clone()),
+            meter,
+            _meters: meters,
             shared,
             registry,
             control,
@@ -110,6 +119,7 @@ impl Target {
                 Arc::clone(&self.settings),
                 Arc::clone(&self.connector),
                 Arc::clone(&self.shared),
+                Arc::clone(&self.meter),
                 discovered,
             );
             Running {

@@ -7,6 +7,7 @@ use tonic::Status;
 use super::{
     call::Call,
     candidate::Candidate,
+    meter::Waited,
     picker::{self, Picker},
     policy::CallInfo,
     response::Place,
@@ -20,7 +21,7 @@ impl Call {
         }
         let shared = &self.target.shared;
         let mut published = shared.subscribe();
-        let _waiting = Waiting::new(self);
+        let mut waiting = Waiting::new(self);
         loop {
             published.borrow_and_update();
             let released = shared.released.notified();
@@ -29,9 +30,11 @@ impl Call {
             {
                 let picker = shared.picker();
                 if let Some(place) = self.try_place(&picker) {
+                    waiting.outcome = Waited::Found;
                     return Ok(place);
                 }
-                self.check_hope(&picker)?;
+                self.check_hope(&picker)
+                    .inspect_err(|_| waiting.outcome = Waited::Nobody)?;
                 self.ask_for_more(&picker);
             }
             tokio::select! {
@@ -170,17 +173,26 @@ impl Call {
 }
 
 /// Counts a call among those that wait for a free stream.
-struct Waiting<'a>(&'a Call);
+struct Waiting<'a> {
+    call: &'a Call,
+    /// What has come of it.
+    outcome: Waited,
+}
 
 impl<'a> Waiting<'a> {
     fn new(call: &'a Call) -> Self {
         call.target.shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(call)
+        Self {
+            call,
+            outcome: Waited::GivenUp,
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.target.shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        let target = &self.call.target;
+        target.shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        target.meter.waited(self.outcome);
     }
 }

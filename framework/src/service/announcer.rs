@@ -1,5 +1,6 @@
 //! Keeps a node announced, on the control runtime: registers it, renews it, and takes it out while it is not wanted.
 
+mod metrics;
 mod task;
 
 use std::{sync::Arc, time::Duration};
@@ -8,11 +9,15 @@ use micro_registry::{Error as RegistryError, ErrorKind as RegistryErrorKind, Nod
 use tokio::{sync::watch, time};
 use tracing::warn;
 
-use self::task::Announcing;
+use self::{
+    metrics::{Action, Meter},
+    task::Announcing,
+};
 use super::pulse::WallClock;
 use crate::{
     Error, ErrorKind,
     control::{Control, Owned},
+    telemetry::Telemetry,
 };
 
 /// How long taking the node out may take; what is left of it ends with its ttl.
@@ -26,6 +31,7 @@ pub(crate) struct Announcement {
     pub(crate) ttl: Duration,
     pub(crate) registry_timeout: Duration,
     pub(crate) clock: WallClock,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// What the registry is to have.
@@ -65,6 +71,7 @@ pub(crate) struct Announcer {
     // First, so that it is stopped before what it listens to is gone.
     task: Owned<()>,
     announcement: Announcement,
+    meter: Meter,
     control: Control,
     goals: watch::Sender<Goal>,
     standing: watch::Receiver<Standing>,
@@ -75,9 +82,12 @@ impl Announcer {
     pub(crate) fn start(announcement: Announcement, control: Control) -> Self {
         let (goals, wanted) = watch::channel(Goal::Withdrawn);
         let (publish, standing) = watch::channel(Standing::default());
+        let meter = Meter::new(&announcement.telemetry, announcement.registry.name());
+        let announcing = Announcing::new(announcement.clone(), meter.clone(), wanted, publish);
         Self {
-            task: control.spawn(Announcing::new(announcement.clone(), wanted, publish).run()),
+            task: control.spawn(announcing.run()),
             announcement,
+            meter,
             control,
             goals,
             standing,
@@ -107,15 +117,18 @@ impl Announcer {
             self.task.0.abort();
             let _ = (&mut self.task.0).await;
             if !self.standing.borrow().present {
-                return Ok(());
+                return None;
             }
             let node = Arc::clone(&node);
-            self.control
-                .call(async move { registry.deregister(&node).await })
-                .await
+            let call = self.control.call(async move { registry.deregister(&node).await });
+            Some(call.await)
         };
         let answer = time::timeout(WITHDRAW_TIMEOUT, withdrawal).await;
-        if let Err(error) = answer.unwrap_or_else(|_| Err(no_answer(WITHDRAW_TIMEOUT))) {
+        let answer = answer.unwrap_or_else(|_| Some(Err(no_answer(WITHDRAW_TIMEOUT))));
+        self.meter.registered(false);
+        let Some(answer) = answer else { return };
+        self.meter.asked(Action::Withdraw, &answer);
+        if let Err(error) = answer {
             let error = describe("withdraw", &node, error);
             warn!(
                 registry = self.announcement.registry.name(),

@@ -39,7 +39,7 @@ impl ServiceBuilder {
         let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
         let control = start_control(self.control.take())?;
         let telemetry = Telemetry::new();
-        let client = self.join_client(&loaded, &registry, registry_at, &control)?;
+        let client = self.join_client(&loaded, &registry, registry_at, &control, &telemetry)?;
 
         let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
@@ -140,9 +140,12 @@ impl ServiceBuilder {
         registry: &Arc<dyn Registry>,
         registry_at: Vec<Address>,
         control: &Control,
+        telemetry: &Telemetry,
     ) -> Result<Client> {
         let client = Client::builder(Arc::clone(registry)).registry_at(registry_at);
-        let client = client.with_control(control.clone());
+        let client = client
+            .with_control(control.clone())
+            .with_telemetry(telemetry.clone());
         let adjustments = mem::take(&mut self.adjustments).into_iter();
         let client = adjustments.fold(client, |client, adjust| adjust(client));
         client.configured(loaded).build()

@@ -133,6 +133,7 @@ impl Life {
             ttl: self.settings.ttl,
             registry_timeout: self.settings.registry_timeout,
             clock: WallClock::default(),
+            telemetry: parts.telemetry.clone(),
         };
         let upkeep = parts.control.spawn(parts.telemetry.keep_up());
         let watchdog = watchdog::watch(&parts.control, health.clone());

@@ -44,22 +44,38 @@ pub(crate) struct Metric {
 /// A label's name, and its value. Values from outside are taken only from a bounded set: each one is a series for ever.
 pub(crate) type Labels<'l> = &'l [(&'static str, &'l str)];
 
-/// A recorder of one's own, which a service shares with its server and its client. Clones share.
+/// What is counted and timed. Clones share.
 ///
-/// Handles are asked for once and kept: asking looks the labels up, recording does not.
+/// A service has one of its own, which it shares with its server and its client and tells under `/metrics`. A client that
+/// belongs to no service is given one by [`ClientBuilder::telemetry`](crate::ClientBuilder::telemetry):
+///
+/// ```
+/// use std::sync::Arc;
+/// use micro::{Client, Telemetry, registry::Static};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let telemetry = Telemetry::new();
+/// let registry: Static = "greeter=127.0.0.1:9090".parse()?;
+/// let client = Client::builder(Arc::new(registry)).telemetry(&telemetry).build()?;
+/// let text = telemetry.render(); // for a page of the program's own, or a file
+/// # Ok(())
+/// # }
+/// ```
+// Handles are asked for once and kept: asking looks the labels up, recording does not.
 #[derive(Clone)]
-pub(crate) struct Telemetry {
+pub struct Telemetry {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     observers: Arc<Mutex<Vec<Observer>>>,
 }
 
-/// Sets gauges to what they are at this moment.
-type Observer = Box<dyn Fn() + Send + Sync>;
+/// Sets gauges to what they are at this moment; `false` once there is nothing more to observe.
+type Observer = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl Telemetry {
-    /// An empty recorder.
-    pub(crate) fn new() -> Self {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
         let builder = PrometheusBuilder::new()
             .with_recommended_naming(true)
             .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
@@ -95,14 +111,23 @@ impl Telemetry {
 
     /// Asks `observer` before each rendering, so that it sets gauges that would cost too much to keep.
     pub(crate) fn observe(&self, observer: impl Fn() + Send + Sync + 'static) {
+        self.observe_while(move || {
+            observer();
+            true
+        });
+    }
+
+    /// Asks `observer` before each rendering, until it says that there is nothing more to observe.
+    pub(crate) fn observe_while(&self, observer: impl Fn() -> bool + Send + Sync + 'static) {
         let mut observers = self.observers.lock().expect("no panic while it is locked");
         observers.push(Box::new(observer));
     }
 
     /// Everything recorded so far, in Prometheus' text format.
-    pub(crate) fn render(&self) -> String {
-        if let Ok(observers) = self.observers.lock() {
-            observers.iter().for_each(|observer| observer());
+    #[must_use]
+    pub fn render(&self) -> String {
+        if let Ok(mut observers) = self.observers.lock() {
+            observers.retain(|observer| observer());
         }
         self.handle.render()
     }
@@ -126,6 +151,12 @@ fn key(metric: Metric, labels: Labels<'_>) -> Key {
         .map(|&(name, value)| Label::new(name, value.to_owned()))
         .collect();
     Key::from_parts(metric.name, labels)
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl fmt::Debug for Telemetry {

@@ -4,6 +4,7 @@
 
 mod deadlines;
 mod discovery;
+mod documented;
 mod faults;
 mod health;
 mod picking;
@@ -12,4 +13,5 @@ mod reach;
 mod retries;
 mod streams;
 mod support;
+mod telemetry;
 mod unsent;

@@ -58,6 +58,7 @@ impl Running {
                 ends: end,
             }),
             Arc::clone(&shared),
+            Arc::default(),
             receiver,
         );
         let _task = Owned(tokio::spawn(endpoints.run()));

@@ -9,7 +9,11 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Announcement, Goal, Refusal, Standing, WITHDRAW_TIMEOUT, attempted, describe, no_answer};
+use super::{
+    Announcement, Goal, Refusal, Standing, WITHDRAW_TIMEOUT, attempted, describe,
+    metrics::{Action, Meter},
+    no_answer,
+};
 use crate::{Error, backoff::Backoff, control::Owned, service::pulse::Pulse};
 
 /// The first bound of the wait after a failure, and the last.
@@ -28,6 +32,7 @@ const CONFLICT_TTLS: u32 = 2;
 /// The task behind an [`Announcer`].
 pub(super) struct Announcing {
     announcement: Announcement,
+    meter: Meter,
     goals: watch::Receiver<Goal>,
     standing: watch::Sender<Standing>,
     backoff: Backoff,
@@ -55,6 +60,7 @@ enum Next {
 impl Announcing {
     pub(super) fn new(
         announcement: Announcement,
+        meter: Meter,
         goals: watch::Receiver<Goal>,
         standing: watch::Sender<Standing>,
     ) -> Self {
@@ -62,6 +68,7 @@ impl Announcing {
         let retry_wait_max = RETRY_WAIT.1.min(announcement.ttl / 6).max(RETRY_WAIT.0);
         Self {
             announcement,
+            meter,
             goals,
             standing,
             backoff: Backoff::new(RETRY_WAIT.0, retry_wait_max),
@@ -108,6 +115,12 @@ impl Announcing {
         else {
             return Next::AtOnce;
         };
+        let action = if self.known {
+            Action::Renew
+        } else {
+            Action::Announce
+        };
+        self.meter.asked(action, &answer);
         let next = match answer {
             Ok(()) => self.registered(started),
             Err(error) => self.failed(error),
@@ -122,10 +135,15 @@ impl Announcing {
     async fn deregister(&mut self) -> Next {
         let Announcement { registry, node, .. } = self.announcement.clone();
         let withdrawing = async move { registry.deregister(&node).await };
-        match self.attempt(WITHDRAW_TIMEOUT, withdrawing).await {
+        let answer = self.attempt(WITHDRAW_TIMEOUT, withdrawing).await;
+        if let Some(answer) = &answer {
+            self.meter.asked(Action::Withdraw, answer);
+        }
+        match answer {
             None => Next::AtOnce,
             Some(Ok(())) => {
                 self.standing.send_modify(|standing| standing.present = false);
+                self.meter.registered(false);
                 self.backoff.reset();
                 self.told = false;
                 info!(node = self.announcement.node.id(), "withdrawn");
@@ -188,6 +206,7 @@ impl Announcing {
             );
         }
         let renewal = started + (*ttl / 3).mul_f64(1.0 - 0.2 * fastrand::f64());
+        self.meter.registered(true);
         self.told = true;
         self.known = true;
         self.conflict_since = None;
@@ -227,6 +246,7 @@ impl Announcing {
     /// Another boot holds the id: our own old record, which goes with its ttl, or another node, which stays.
     fn conflict(&mut self, error: RegistryError) -> Next {
         let node = Arc::clone(&self.announcement.node);
+        self.meter.registered(false);
         self.standing.send_modify(|standing| {
             standing.confirmed = false;
             standing.present = false;
@@ -250,6 +270,7 @@ impl Announcing {
     }
 
     fn refuse(&mut self, message: String, cause: RegistryError) -> Next {
+        self.meter.registered(false);
         self.standing.send_modify(|standing| {
             standing.confirmed = false;
             standing.present = false;

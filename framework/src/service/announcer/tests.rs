@@ -2,6 +2,7 @@
 
 mod crowds;
 mod gaps;
+mod told;
 mod warnings;
 mod withdrawal;
 
@@ -36,6 +37,7 @@ fn announcement(registry: &Arc<Scripted>) -> Announcement {
         ttl: TTL,
         registry_timeout: REGISTRY_TIMEOUT,
         clock: WallClock::default(),
+        telemetry: Telemetry::new(),
     }
 }
 
