@@ -65,6 +65,12 @@ ended with the gRPC code N:
   69 NOT_FOUND           75 OUT_OF_RANGE
   70 ALREADY_EXISTS      76 UNIMPLEMENTED";
 
+const ENDPOINTS_HELP: &str = "\
+Examples:
+  micro endpoints greeter --json
+
+Exit codes: 0 when all nodes that are wanted are ready, 1 when some are not, 78 when there is no node.";
+
 const HEALTH_HELP: &str = "\
 Examples:
   micro health greeter
@@ -137,6 +143,9 @@ pub(crate) enum Command {
     /// Show the nodes of a service, its methods and their messages
     #[command(after_help = "Examples:\n  micro describe greeter\n  micro describe greeter --json")]
     Describe(ServiceArguments),
+    /// Show how each node of a service looks to a client
+    #[command(after_help = ENDPOINTS_HELP)]
+    Endpoints(ServiceArguments),
     /// Ask each node of a service for its health
     #[command(after_help = HEALTH_HELP)]
     Health(ServiceArguments),
@@ -160,6 +169,7 @@ impl Command {
         match self {
             Self::Call(arguments) => arguments.json,
             Self::Services(arguments) => arguments.json,
+            Self::Endpoints(arguments) => arguments.json,
             Self::Watch(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
@@ -272,7 +282,7 @@ pub(crate) struct ServicesArguments {
     pub(crate) json: bool,
 }
 
-/// `micro describe` and `micro health`.
+/// `micro describe`, `micro health` and `micro endpoints`.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArguments {
     /// The name of the service in the registry

@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod completions;
 mod describe;
+mod endpoints;
 mod failure;
 mod health;
 mod input;
@@ -73,6 +74,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Bench(arguments) => bench::bench(&Lookup::open(registry)?, arguments).await,
         Command::Watch(arguments) => watch::watch(&Lookup::open(registry)?, arguments).await,
         Command::Completions(arguments) => completions::completions(arguments.shell),
+        Command::Endpoints(arguments) => endpoints::endpoints(&Lookup::open(registry)?, arguments).await,
         Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),
     }
 }

@@ -1,6 +1,6 @@
-//! `micro services`, `describe` and `health`, and what holds for all commands.
+//! `micro services`, `describe`, `health` and `endpoints`, and what holds for all commands.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use micro_dynamic::fake::Reflection;
 use serde_json::{Value, json};
@@ -84,16 +84,7 @@ async fn health_asks_each_node_and_fails_unless_all_are_serving() {
     assert_eq!(ended.code, 0, "{}", ended.errors);
     assert!(ended.output.contains("SERVING"), "{}", ended.output);
 
-    let mut command = shop.micro(&["health", "shop", "--json"]);
-    let address = command
-        .get_envs()
-        .find(|(name, _)| *name == "MICRO_REGISTRY_ADDRESS")
-        .unwrap()
-        .1
-        .unwrap();
-    let address = format!("{},shop=127.0.0.1:1", address.to_str().unwrap());
-    command.env("MICRO_REGISTRY_ADDRESS", address);
-    let ended = run(command, "").await;
+    let ended = run(beside_one_that_is_away(&shop, &["health", "shop", "--json"]), "").await;
     assert_eq!(ended.code, 1);
     let reports: Value = serde_json::from_str(&ended.output).unwrap();
     assert_eq!(reports[0]["error"]["code"], "UNAVAILABLE", "{reports}");
@@ -103,6 +94,81 @@ async fn health_asks_each_node_and_fails_unless_all_are_serving() {
         "{}",
         ended.errors
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_are_shown_as_a_client_sees_them_and_it_fails_unless_all_are_ready() {
+    let shop = Shop::start(Reflection::V1).await;
+    let ended = shop.run(&["endpoints", "shop"]).await;
+    assert_eq!((ended.code, ended.errors.as_str()), (0, ""));
+    let mut lines = ended.output.lines();
+    let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    let columns = [
+        "NODE",
+        "VERSION",
+        "ADDRESS",
+        "STATE",
+        "CONNECTIONS",
+        "CALLS",
+        "LAST",
+        "ERROR",
+    ];
+    assert_eq!(header, columns);
+    let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert!(row.ends_with(&["ready", "1", "0"]), "{row:?}");
+
+    let ended = run(
+        beside_one_that_is_away(&shop, &["endpoints", "shop", "--json"]),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, 1);
+    let shown: Value = serde_json::from_str(&ended.output).unwrap();
+    let away = |endpoint: &&Value| endpoint["address"] == "127.0.0.1:1";
+    let [away, there] = [
+        shown.as_array().unwrap().iter().find(away).unwrap(),
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|shown| !away(shown))
+            .unwrap(),
+    ];
+    // It may be at its next try by now.
+    assert!(
+        away["state"] == "backoff" || away["state"] == "connecting",
+        "{away}"
+    );
+    let error = away["lastError"].as_str().unwrap();
+    assert!(error.contains("refused"), "{error}");
+    assert_eq!(
+        (&there["state"], &there["connections"]),
+        (&json!("ready"), &json!(1))
+    );
+    assert!(there.get("lastError").is_none(), "{there}");
+    let errors: Value = serde_json::from_str(&ended.errors).unwrap();
+    assert!(
+        errors.to_string().contains("1 of 2 nodes of `shop` not ready"),
+        "{errors}"
+    );
+
+    let ended = shop.run(&["endpoints", "shoe"]).await;
+    assert_eq!((ended.code, ended.output.as_str()), (78, ""));
+    assert!(ended.errors.contains("no nodes of `shoe`"), "{}", ended.errors);
+}
+
+/// The binary, where the shop has another node that nobody listens at.
+fn beside_one_that_is_away(shop: &Shop, arguments: &[&str]) -> Command {
+    let mut command = shop.micro(arguments);
+    let address = command
+        .get_envs()
+        .find(|(name, _)| *name == "MICRO_REGISTRY_ADDRESS")
+        .unwrap()
+        .1
+        .unwrap();
+    let address = format!("{},shop=127.0.0.1:1", address.to_str().unwrap());
+    command.env("MICRO_REGISTRY_ADDRESS", address);
+    command
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,8 +37,7 @@ use super::{
 };
 use crate::control::Owned;
 
-/// How far apart snapshots are taken in at least: what comes sooner is taken in with what comes next. Connections that
-/// come and end are taken in at once.
+/// How far apart snapshots are taken in at least; connections that come and end are taken in at once.
 const COALESCE: Duration = Duration::from_millis(50);
 
 /// The control task's state. Dropping it ends every connection once its last stream has ended.

@@ -224,7 +224,7 @@ mod tests {
         let telemetry = Telemetry::new();
         let gauge = telemetry.gauge(OPEN, &[]);
         telemetry.observe(move || gauge.increment(1.0));
-        telemetry.render();
+        let _ = telemetry.render();
         assert!(telemetry.render().contains("micro_test_open 2"));
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use metrics::Gauge;
+use micro_registry::Snapshot;
 use tokio::time::Instant;
 
 use super::super::{
@@ -112,7 +113,7 @@ struct Seen {
 impl Seen {
     fn add(&mut self, picker: &Picker) {
         let snapshot = picker.known.snapshot.as_ref();
-        self.known += snapshot.map_or(0, |snapshot| snapshot.len());
+        self.known += snapshot.map_or(0, Snapshot::len);
         self.ready += picker.ready.len();
         for node in picker.ready.iter() {
             self.left_out += usize::from(node.ejected);
