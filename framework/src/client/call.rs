@@ -10,6 +10,7 @@ use super::{
     attempt::{Answer, Attempt},
     body::{RequestBody, Source},
     candidate::Candidate,
+    headers::strip_connection,
     hedge::Raced,
     meter::Cause,
     methods::{Kind, Methods},
@@ -299,6 +300,7 @@ fn prepare(headers: &mut HeaderMap, target: &Target, context: &CallContext) {
             }
         }
     }
+    strip_connection(headers);
     headers.insert(SERVICE_HEADER, target.service_header.clone());
     headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
 }

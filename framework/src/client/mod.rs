@@ -14,6 +14,7 @@ mod connector;
 mod endpoint;
 mod endpoints;
 mod follower;
+mod headers;
 mod health;
 mod heard;
 mod hedge;
