@@ -24,6 +24,7 @@ mod poll;
 mod ports;
 mod program;
 mod shim;
+mod socket;
 
 pub use self::{
     certificates::Certificates,

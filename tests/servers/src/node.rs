@@ -19,7 +19,7 @@ use nix::{
 };
 use reqwest::{Client, Method, StatusCode};
 
-use crate::{Error, Result, poll::Wait, program::Program};
+use crate::{Error, Result, poll::Wait, program::Program, socket};
 
 /// How often a node is started again while somebody else is on its ports.
 const STARTS_MAX: usize = 10;
@@ -238,16 +238,24 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until it answers at all; `false` if it ends before.
+    /// Waits until it answers at all, and nobody else in its place; `false` if it ends before.
     pub(crate) async fn until_answering(&self) -> Result<bool> {
         let wait = Wait::until(format!("{} answers", self.plan.name));
         while self.is_running() {
-            if self.request(Method::GET, "/", &[], "").await.is_ok() {
+            // Another process may have the port, and answer in its place.
+            if self.request(Method::GET, "/", &[], "").await.is_ok() && self.listens() {
                 return Ok(true);
             }
             wait.on(|| self.log()).await?;
         }
         Ok(false)
+    }
+
+    /// Whether it lives and has its port; where the system does not tell whose a port is, that it lives has to do.
+    fn listens(&self) -> bool {
+        let process = self.process().as_ref().map(|process| process.0.id());
+        let owns = process.and_then(|process| socket::listens(process, self.plan.port));
+        self.is_running() && owns.unwrap_or(true)
     }
 
     /// Why it is not there, if it should be.

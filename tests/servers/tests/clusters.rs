@@ -5,6 +5,10 @@
 use micro_test_servers::{Consul, Etcd};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 #[tokio::test]
 async fn three_servers_of_consul_with_an_agent_and_rights_survive_their_leader() {
@@ -49,6 +53,27 @@ async fn one_agent_of_consul_remembers_only_if_it_keeps_its_data() {
         let (status, _) = consul.request(Method::GET, "kv/a", "").await.unwrap();
         assert_eq!(status, expected);
     }
+}
+
+#[tokio::test]
+async fn a_stranger_that_answers_on_a_node_s_port_is_not_taken_for_it() {
+    let etcd = Etcd::builder().start().await.unwrap();
+    etcd.kill();
+    let stranger = TcpListener::bind(etcd.nodes()[0].address()).await.unwrap();
+    let answering = tokio::spawn(async move {
+        while let Ok((mut caller, _)) = stranger.accept().await {
+            let _ = caller.read(&mut [0; 1024]).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            // Who has gone away needs no answer.
+            let _ = caller.write_all(answer).await;
+        }
+    });
+    let refused = etcd.nodes()[0].start_again().await.unwrap_err();
+    assert!(
+        refused.to_string().contains("address already in use"),
+        "{refused}"
+    );
+    answering.abort();
 }
 
 #[tokio::test]
