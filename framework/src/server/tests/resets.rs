@@ -63,6 +63,33 @@ async fn who_sets_the_limit_of_resets_has_that_one() {
     assert_eq!(told[4..8], ENHANCE_YOUR_CALM);
 }
 
+#[tokio::test]
+async fn refused_calls_whose_messages_come_late_end_no_other_call() {
+    let settings = Settings {
+        calls_max: 1,
+        local_resets_max: 20,
+        ..Settings::default()
+    };
+    let mut server = TestServer::start_in_memory(settings);
+    let mut peer = Peer::connect(server.dial()).await;
+    peer.call("wait").await;
+    server.running(1).await;
+    for call in 0..100 {
+        let (stream, mut bytes) = (peer.next_stream, Vec::new());
+        peer.next_stream += 2;
+        frame(&mut bytes, HEADERS, END_HEADERS, stream, &headers());
+        peer.io.write_all(&bytes).await.unwrap();
+        let (kind, answered, _) = peer.next(|kind| kind == HEADERS || kind == GOAWAY).await;
+        assert_eq!((kind, answered), (HEADERS, stream), "after {call} refused calls");
+        bytes.clear();
+        frame(&mut bytes, DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]);
+        peer.io.write_all(&bytes).await.unwrap();
+    }
+    server.released.notify_waiters();
+    let (kind, stream, _) = peer.next(|kind| kind == HEADERS || kind == GOAWAY).await;
+    assert_eq!((kind, stream), (HEADERS, 1), "the call before them is answered");
+}
+
 /// A client that writes its frames by hand, so that the server finds many of them at once.
 struct Peer {
     io: DuplexStream,
