@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, response, uri::Scheme};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     body::RequestBody,
@@ -77,6 +77,7 @@ impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
     pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
         let endpoint = Arc::clone(&place.endpoint);
+        place.traced = self.observed.attempt(&endpoint, previous);
         let request = match self.request(&place, previous) {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },
@@ -88,6 +89,7 @@ impl Call {
         // Looked up once: each look hashes a name, on the path of every call.
         let is_ended = response.headers().contains_key(Status::GRPC_STATUS);
         if is_ended && unsent::is_wrong_service(response.headers()) {
+            place.traced.see(response.headers());
             place.refused();
             return Attempt::Unsent {
                 body: None,
@@ -108,6 +110,7 @@ impl Call {
                 Err(error) => {
                     place.failed();
                     let status = unsent::status(&error, &endpoint.peer);
+                    place.traced.record_code(status.code());
                     return Attempt::Failed { status, endpoint };
                 }
             };
@@ -164,11 +167,11 @@ fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
     let endpoint = Arc::clone(&place.endpoint);
     if !is_unsent && !unsent::is_certainly_unsent(&error) {
         place.failed();
-        return Attempt::Failed {
-            status: unsent::status(&error, &endpoint.peer),
-            endpoint,
-        };
+        let status = unsent::status(&error, &endpoint.peer);
+        place.traced.record_code(status.code());
+        return Attempt::Failed { status, endpoint };
     }
+    place.traced.record_code(Code::Unavailable);
     let connections = if unsent::is_refused_stream(&error) {
         // The node has no room, so its other connections are not asked either.
         endpoint.connection_ids().collect()

@@ -51,7 +51,7 @@ pub(super) struct Call {
     sent_to: Option<Arc<Candidate>>,
     /// How the last attempt failed that perhaps ran.
     failure: Option<Status>,
-    observed: Observed,
+    pub(super) observed: Observed,
 }
 
 /// Sends `request` to a node of `target`.
@@ -238,6 +238,7 @@ impl Call {
             head.headers.insert(NODE_HEADER, node);
         }
         let mut observed = mem::take(&mut self.observed);
+        observed.answered(&peer);
         if is_ended {
             observed.see(&head.headers);
         }

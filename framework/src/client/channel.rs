@@ -189,9 +189,9 @@ impl Service<Request<Body>> for Plain {
             Some(options) => options.or(&self.options),
             None => self.options.clone(),
         };
-        let observed = Observed::begin(&target, request.uri().path());
         // Read here: the future may be polled by another task than the handler's.
         let context = CallContext::current();
+        let observed = Observed::begin(&target, request.uri().path());
         ResponseFuture(Box::pin(call::run(
             target,
             request,

@@ -1,13 +1,14 @@
-//! A call as those who watch see it: how long it took, and how it ended.
+//! A call as those who watch see it: how long it took, how it ended, and a span for it and for each of its attempts.
 
 use std::{mem, sync::Arc};
 
 use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use tracing::{Span, field::Empty, info_span};
 
-use super::target::Target;
-use crate::telemetry::Durations;
+use super::{candidate::Candidate, peer::Peer, target::Target};
+use crate::telemetry::{Durations, code_name};
 
 /// A call under way. It ends where this is dropped; without another word its caller gave it up.
 #[derive(Debug, Default)]
@@ -15,19 +16,39 @@ pub(super) struct Observed(Option<Watched>);
 
 #[derive(Debug)]
 struct Watched {
-    durations: Arc<Durations>,
+    durations: Option<Arc<Durations>>,
+    span: Traced,
     started: Instant,
     code: Option<Code>,
 }
 
 impl Observed {
-    /// A call of this path begins. Nothing is noted of it while nobody records.
+    /// A call of this path begins. Nothing is noted of it while nobody records or subscribes.
     pub(super) fn begin(target: &Target, path: &str) -> Self {
-        Self(target.meter.durations(path).map(|durations| Watched {
+        let durations = target.meter.durations(path);
+        let span = Traced::call(target, path);
+        let watched = durations.is_some() || span.0.is_some();
+        Self(watched.then(|| Watched {
             durations,
+            span,
             started: Instant::now(),
             code: None,
         }))
+    }
+
+    /// An attempt at `endpoint` begins.
+    pub(super) fn attempt(&self, endpoint: &Candidate, previous: u32) -> Traced {
+        match &self.0 {
+            Some(Watched { span, .. }) => span.attempt(&endpoint.peer, previous),
+            None => Traced::default(),
+        }
+    }
+
+    /// Takes in who has answered.
+    pub(super) fn answered(&self, peer: &Peer) {
+        if let Some(watched) = &self.0 {
+            watched.span.record_peer(peer);
+        }
     }
 
     /// Takes in the status, if headers or trailers have it.
@@ -67,6 +88,83 @@ impl Observed {
 impl Drop for Watched {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
-        self.durations.record(code, self.started.elapsed());
+        self.span.record_code(code);
+        if let Some(durations) = &self.durations {
+            durations.record(code, self.started.elapsed());
+        }
+    }
+}
+
+/// A span, where somebody subscribes to it. In a box: hardly any call has one, and every call would carry its size.
+#[derive(Debug, Default)]
+pub(super) struct Traced(Option<Box<Span>>);
+
+impl Traced {
+    /// Begins here, and not where the call is polled first, which may be another task.
+    fn call(target: &Target, path: &str) -> Self {
+        let method = path.strip_prefix('/').unwrap_or(path);
+        let span = info_span!(
+            "client_call",
+            otel.kind = "client",
+            rpc.system.name = "grpc",
+            rpc.method = method,
+            rpc.response.status_code = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            micro.service = target.service.as_str(),
+            micro.node.id = Empty,
+        );
+        if span.is_disabled() {
+            return Self::default();
+        }
+        Self(Some(Box::new(span)))
+    }
+
+    fn attempt(&self, peer: &Peer, previous: u32) -> Self {
+        let Some(call) = &self.0 else {
+            return Self::default();
+        };
+        let span = info_span!(
+            parent: &**call,
+            "attempt",
+            otel.kind = "client",
+            rpc.system.name = "grpc",
+            rpc.response.status_code = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            micro.node.id = Empty,
+            micro.previous_attempts = previous,
+        );
+        if span.is_disabled() {
+            return Self::default();
+        }
+        let traced = Self(Some(Box::new(span)));
+        traced.record_peer(peer);
+        traced
+    }
+
+    fn record_peer(&self, peer: &Peer) {
+        if let Some(span) = &self.0 {
+            let address = peer.node().address();
+            span.record("server.address", address.host().to_string());
+            span.record("server.port", address.port());
+            span.record("micro.node.id", peer.node_id());
+        }
+    }
+
+    /// Takes in how it ended.
+    pub(super) fn record_code(&self, code: Code) {
+        if let Some(span) = &self.0 {
+            span.record("rpc.response.status_code", code_name(code));
+        }
+    }
+
+    /// Takes in the status, if headers or trailers have it.
+    pub(super) fn see(&self, headers: &HeaderMap) {
+        if self.0.is_some()
+            && let Some(value) = headers.get(Status::GRPC_STATUS)
+        {
+            self.record_code(Code::from_bytes(value.as_bytes()));
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     candidate::Candidate,
     connection::Connection,
     incoming::Incoming,
-    observe::Observed,
+    observe::{Observed, Traced},
     outlier,
     peer::{NODE_HEADER, Peer},
     target::Shared,
@@ -38,6 +38,8 @@ pub(super) struct Place {
     answered: bool,
     /// Whether it is known how the call ended.
     judged: bool,
+    /// The attempt's span.
+    pub(super) traced: Traced,
 }
 
 impl Place {
@@ -58,6 +60,7 @@ impl Place {
             deadline: Some(deadline),
             answered: false,
             judged: false,
+            traced: Traced::default(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Place {
 
     /// Takes in what headers or trailers say of how the call ended, if anything.
     pub(super) fn heard(&mut self, headers: &HeaderMap) {
+        self.traced.see(headers);
         match outlier::failed(headers) {
             Some(true) => self.failed(),
             Some(false) if !self.judged => {
@@ -95,6 +99,12 @@ impl Place {
         if self.endpoint.flags.streak.failed(self.answered) {
             self.shared.attention.notify_one();
         }
+    }
+
+    /// Counts the call as one that failed with this status, which the node has not said itself.
+    fn broke(&mut self, status: &Status) {
+        self.failed();
+        self.traced.record_code(status.code());
     }
 
     /// Sends nothing more through this connection.
@@ -228,8 +238,8 @@ impl http_body::Body for ResponseBody {
                 this.ended(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.place.iter_mut().for_each(Place::failed);
                 let status = unsent::status(&error, &this.peer);
+                this.place.iter_mut().for_each(|place| place.broke(&status));
                 this.ended(Some(Err(status)))
             }
             Poll::Ready(None) => this.ended(None),
@@ -241,7 +251,7 @@ impl http_body::Body for ResponseBody {
                     return Poll::Pending;
                 }
                 let status = deadline_exceeded(deadline.timeout, Some(&this.peer));
-                this.place.iter_mut().for_each(Place::failed);
+                this.place.iter_mut().for_each(|place| place.broke(&status));
                 this.ended(Some(Err(status)))
             }
         }
