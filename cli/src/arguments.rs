@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling::Styles};
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::{completions, metadata::Header};
+use crate::{completions, endpoints, gateway, health, metadata::Header};
 
 /// The most nodes of one `micro run`: more belong on more machines.
 pub(crate) const NODES_MAX: u16 = 100;
@@ -64,19 +64,6 @@ ended with the gRPC code N:
   68 DEADLINE_EXCEEDED   74 ABORTED              80 UNAUTHENTICATED
   69 NOT_FOUND           75 OUT_OF_RANGE
   70 ALREADY_EXISTS      76 UNIMPLEMENTED";
-
-const ENDPOINTS_HELP: &str = "\
-Examples:
-  micro endpoints greeter --json
-
-Exit codes: 0 when all nodes that are wanted are ready, 1 when some are not, 78 when there is no node.";
-
-const HEALTH_HELP: &str = "\
-Examples:
-  micro health greeter
-  micro health greeter --json
-
-Exit codes: 0 when all nodes are serving, 1 when some are not, 78 when there is no node.";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -144,10 +131,10 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  micro describe greeter\n  micro describe greeter --json")]
     Describe(ServiceArguments),
     /// Show how each node of a service looks to a client
-    #[command(after_help = ENDPOINTS_HELP)]
+    #[command(after_help = endpoints::HELP)]
     Endpoints(ServiceArguments),
     /// Ask each node of a service for its health
-    #[command(after_help = HEALTH_HELP)]
+    #[command(after_help = health::HELP)]
     Health(ServiceArguments),
     /// Call a method at a steady rate and show how long it takes
     #[command(after_help = BENCH_HELP)]
@@ -158,6 +145,9 @@ pub(crate) enum Command {
     /// Write the script by which a shell completes commands, services and methods
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArguments),
+    /// Answer HTTP and JSON by calls of services, until Ctrl-C
+    #[command(after_help = gateway::HELP)]
+    Gateway(gateway::Arguments),
     /// Become a node that ends with its parent: how `run` starts nodes, and of no other use.
     #[command(hide = true)]
     BecomeNode(BecomeNodeArguments),
@@ -174,6 +164,7 @@ impl Command {
             Self::Bench(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
             Self::New(_) | Self::Run(_) | Self::Completions(_) | Self::BecomeNode(_) => false,
+            Self::Gateway(_) => false,
         }
     }
 }

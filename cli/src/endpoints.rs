@@ -13,6 +13,13 @@ use crate::{
     output::{print, print_json, table},
 };
 
+/// What the help of the command ends with.
+pub(crate) const HELP: &str = "\
+Examples:
+  micro endpoints greeter --json
+
+Exit codes: 0 when all nodes that are wanted are ready, 1 when some are not, 78 when there is no node.";
+
 /// How long connections may take to be made or to fail: longer than one connect, which has 1 s unless settings say otherwise.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often they are looked at until then.

@@ -15,6 +15,14 @@ use crate::{
     output::{print, print_json, table},
 };
 
+/// What the help of the command ends with.
+pub(crate) const HELP: &str = "\
+Examples:
+  micro health greeter
+  micro health greeter --json
+
+Exit codes: 0 when all nodes are serving, 1 when some are not, 78 when there is no node.";
+
 /// How many nodes are asked at a time.
 const CONCURRENCY: usize = 32;
 

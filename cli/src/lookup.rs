@@ -34,19 +34,7 @@ pub(crate) struct Lookup {
 impl Lookup {
     /// Opens the registry that the command line, the environment or `micro.toml` names.
     pub(crate) fn open(arguments: &RegistryArguments) -> Result<Self> {
-        let mut settings = RegistrySettings::from_env().map_err(|error| Failure::new(chain(&error)))?;
-        if let Some(kind) = &arguments.registry {
-            settings = settings.with_kind(kind, "--registry");
-        }
-        if let Some(address) = &arguments.registry_address {
-            settings = settings.with_addresses(address);
-        }
-        if settings.kind() == "memory" {
-            return Err(Failure::usage(
-                "the memory registry is private to the process that uses it, so there is nothing to find in it from \
-                 here; choose another with --registry or MICRO_REGISTRY",
-            ));
-        }
+        let settings = registry_settings(arguments)?;
         let client = Client::from_settings(&settings).map_err(|error| {
             let is_typed = arguments.registry.is_some() || arguments.registry_address.is_some();
             let failure = if is_typed { Failure::usage } else { Failure::new };
@@ -161,7 +149,26 @@ impl Lookup {
     }
 }
 
-fn place(settings: &RegistrySettings) -> String {
+/// The registry that the command line, the environment or `micro.toml` names, if others than this process use it.
+pub(crate) fn registry_settings(arguments: &RegistryArguments) -> Result<RegistrySettings> {
+    let mut settings = RegistrySettings::from_env().map_err(|error| Failure::new(chain(&error)))?;
+    if let Some(kind) = &arguments.registry {
+        settings = settings.with_kind(kind, "--registry");
+    }
+    if let Some(address) = &arguments.registry_address {
+        settings = settings.with_addresses(address);
+    }
+    if settings.kind() == "memory" {
+        return Err(Failure::usage(
+            "the memory registry is private to the process that uses it, so there is nothing to find in it from here; \
+             choose another with --registry or MICRO_REGISTRY",
+        ));
+    }
+    Ok(settings)
+}
+
+/// The registry and its address, for people.
+pub(crate) fn place(settings: &RegistrySettings) -> String {
     match (settings.kind(), settings.addresses()) {
         ("mdns", []) => format!("mdns at {MDNS_DEFAULT}"),
         (_, []) => format!("{settings} at its default address"),

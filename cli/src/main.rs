@@ -7,6 +7,7 @@ mod completions;
 mod describe;
 mod endpoints;
 mod failure;
+mod gateway;
 mod health;
 mod input;
 mod invocation;
@@ -46,13 +47,21 @@ fn start(arguments: &Arguments) -> Result<()> {
     if let Command::BecomeNode(node) = &arguments.command {
         return run::become_node(node.parent, &node.executable);
     }
+    // What runs for long is watched by others than the one who typed.
+    let is_service = matches!(arguments.command, Command::Gateway(_));
+    let level = if is_service { "warn" } else { "error" };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .init();
-    // One thread, which lives as long as the process: the kernel ends nodes with the thread that started them.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut builder = if is_service {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        // One thread, which lives as long as the process: the kernel ends nodes with the thread that started them.
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| Failure::because("start the runtime", &error))?;
@@ -70,6 +79,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Call(arguments) => call::call(&Lookup::open(registry)?, arguments).await,
         Command::Services(arguments) => services::services(&Lookup::open(registry)?, arguments).await,
         Command::Describe(arguments) => describe::describe(&Lookup::open(registry)?, arguments).await,
+        Command::Gateway(arguments) => gateway::gateway(registry, arguments).await,
         Command::Health(arguments) => health::health(&Lookup::open(registry)?, arguments).await,
         Command::Bench(arguments) => bench::bench(&Lookup::open(registry)?, arguments).await,
         Command::Watch(arguments) => watch::watch(&Lookup::open(registry)?, arguments).await,

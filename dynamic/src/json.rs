@@ -6,6 +6,9 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::unknown;
 
+/// The longest text, in bytes, of which it is said what would have been right: all of it has to be read once more for that.
+const EXPLAINED_LENGTH_MAX: usize = 64 * 1024;
+
 /// Why a text is not the JSON of a message. `Display` names the place and what is possible there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JsonError {
@@ -23,8 +26,9 @@ pub fn from_json(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMe
         .and_then(|message| deserializer.end().map(|()| message));
     read.map_err(|error| {
         // The deserializer knows where it stopped, but not what would have been right.
-        let found = serde_json::from_str(text)
-            .ok()
+        let explained = (text.len() <= EXPLAINED_LENGTH_MAX).then_some(text);
+        let found = explained
+            .and_then(|text| serde_json::from_str(text).ok())
             .and_then(|value| unknown::find(descriptor, &value));
         JsonError {
             message: found

@@ -116,7 +116,13 @@ mod tests {
     #[test]
     fn every_target_is_built_and_has_a_corpus_that_tests_replay() {
         let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
-        let replaying = ["registry", "registry-consul", "registry-etcd", "registry-mdns"];
+        let replaying = [
+            "gateway",
+            "registry",
+            "registry-consul",
+            "registry-etcd",
+            "registry-mdns",
+        ];
         let replaying = replaying.map(|package| {
             let file = root().join(package).join("src/fuzzing.rs");
             fs::read_to_string(file).unwrap()

@@ -34,7 +34,7 @@
 //! | `ETCDCTL_KEY` | `etcd.client_key_file` |
 //!
 //! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
-//! belongs to `micro run`. Everything that can be set, with its default where it has one:
+//! belongs to `micro run`, and `[gateway]` to `micro gateway`. Everything that can be set, with its default where it has one:
 //!
 //! ```toml
 #![doc = include_str!("reference.toml")]

@@ -288,7 +288,11 @@ fn ranges_of_addresses_are_set_and_checked() {
 
 #[test]
 fn the_table_of_micro_run_is_skipped() {
-    load("[run]\nnodes = 2\nanything = ['goes']", &[]).unwrap();
+    load(
+        "[run]\nnodes = 2\nanything = ['goes']\n[gateway]\nexport = ['greeter']",
+        &[],
+    )
+    .unwrap();
 }
 
 #[test]

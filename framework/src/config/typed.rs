@@ -25,6 +25,9 @@ pub(crate) struct Typed {
     /// Belongs to `micro run`, which checks it.
     #[serde(rename = "run")]
     pub(super) _run: Option<IgnoredAny>,
+    /// Belongs to `micro gateway`, which checks it.
+    #[serde(rename = "gateway")]
+    pub(super) _gateway: Option<IgnoredAny>,
 }
 
 /// `[registry]`

@@ -1,0 +1,5 @@
+//! Bodies and queries of requests to a gateway.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| micro_gateway::fuzzing::json(data));

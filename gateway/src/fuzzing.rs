@@ -1,0 +1,130 @@
+//! What holds of paths, queries and bodies whatever is written; a fuzzer writes it, and tests replay what it has found.
+
+use std::str;
+
+use prost_reflect::{
+    DescriptorPool, MessageDescriptor,
+    prost_types::{
+        DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+        field_descriptor_proto::Label, field_descriptor_proto::Type,
+    },
+};
+
+use crate::{path::Path, query, request};
+
+/// How deep the bodies of the fuzzer may be nested.
+const DEPTH_MAX: usize = 64;
+
+/// A path that is taken has two or three parts that are plain names, and none that leads anywhere else.
+///
+/// # Panics
+///
+/// When that does not hold.
+pub fn path(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(path) = Path::parse(text) else { return };
+    assert!(text.starts_with('/') && !text.contains("//"));
+    for part in [Some(&path.service), path.kind.as_ref(), Some(&path.method)]
+        .into_iter()
+        .flatten()
+    {
+        let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = part.as_bytes();
+        assert!(
+            is_letter(bytes.first()) && is_letter(bytes.last()) && !part.contains(".."),
+            "{part}"
+        );
+        assert!(
+            bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte)),
+            "{part}"
+        );
+    }
+}
+
+/// A body that is taken can be written again, and is then taken as the same; and so is a query.
+///
+/// # Panics
+///
+/// When that does not hold.
+pub fn json(data: &[u8]) {
+    let descriptor = descriptor();
+    let mut taken = vec![request::parse(&descriptor, data, DEPTH_MAX)];
+    if let Ok(text) = str::from_utf8(data) {
+        taken.push(query::message(&descriptor, text));
+    }
+    for message in taken.into_iter().flatten() {
+        // A text of the fuzzer's may be a number that JSON has no form for, such as a large one.
+        let Ok(written) = micro_dynamic::to_json(&message) else {
+            continue;
+        };
+        let again = request::parse(&descriptor, written.as_bytes(), DEPTH_MAX + 1);
+        let again = again.map(|again| micro_dynamic::to_json(&again).ok());
+        assert!(
+            again.is_ok_and(|again| again.as_deref() == Some(&written)),
+            "{written}"
+        );
+    }
+}
+
+/// A message that holds itself, and a field of each of the kinds whose JSON differs.
+fn descriptor() -> MessageDescriptor {
+    let field = |(name, number, kind, label): (&str, i32, Type, Label)| FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        r#type: Some(kind.into()),
+        label: Some(label.into()),
+        type_name: (kind == Type::Message).then(|| ".Any".to_owned()),
+        ..FieldDescriptorProto::default()
+    };
+    let fields = [
+        ("a", 1, Type::String, Label::Optional),
+        ("b", 2, Type::Int64, Label::Optional),
+        ("c", 3, Type::Uint32, Label::Repeated),
+        ("d", 4, Type::Bytes, Label::Optional),
+        ("e", 5, Type::Bool, Label::Optional),
+        ("f", 6, Type::Message, Label::Optional),
+        ("g", 7, Type::Message, Label::Repeated),
+        ("h_i", 8, Type::String, Label::Repeated),
+    ];
+    let message = DescriptorProto {
+        name: Some("Any".to_owned()),
+        field: fields.into_iter().map(field).collect(),
+        ..DescriptorProto::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("any.proto".to_owned()),
+        syntax: Some("proto3".to_owned()),
+        message_type: vec![message],
+        ..FileDescriptorProto::default()
+    };
+    let pool = DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: vec![file] });
+    let pool = pool.expect("the descriptor above is sound");
+    pool.get_message_by_name("Any").expect("it is in the file above")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    #[test]
+    fn what_a_fuzzer_wrote_does_no_harm() {
+        replay("gateway_path", super::path);
+        replay("gateway_json", super::json);
+    }
+
+    fn replay(target: &str, property: fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fuzz/corpus")
+            .join(target);
+        let files: Vec<_> = fs::read_dir(corpus)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert!(!files.is_empty(), "no corpus of {target}");
+        for file in files {
+            property(&fs::read(file).unwrap());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The gateway as a tower service, and as a service of the framework.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use micro::{Client, Service, ServiceBuilder};
+use tonic::body::Body;
+
+use crate::{call::Calls, settings::Settings};
+
+/// The name under which gateways are registered.
+const NAME: &str = "gateway";
+/// Where a gateway listens unless it is told: nothing is open to the network unasked.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+/// Answers HTTP requests by calls. Cheap to clone; clones share all they know.
+///
+/// The first request for a service has it described by a node; until nobody has asked for it for five minutes its versions
+/// are followed, and no request waits for that again.
+///
+/// ```
+/// use micro::{Client, registry::Static};
+/// use micro_gateway::{Gateway, Settings};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry: Static = "greeter=127.0.0.1:9090".parse()?;
+/// let client = Client::builder(std::sync::Arc::new(registry)).build()?;
+/// let gateway = Gateway::new(&client, Settings::exporting(["greeter"])?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Gateway {
+    calls: Arc<Calls>,
+}
+
+impl Gateway {
+    /// A gateway to the services that `client` finds.
+    #[must_use]
+    pub fn new(client: &Client, settings: Settings) -> Self {
+        Self {
+            calls: Arc::new(Calls::new(settings, client)),
+        }
+    }
+}
+
+/// The gateway as a service of its own, registered as `gateway`: health, drain and the limits of connections are the
+/// framework's. It listens on `127.0.0.1:8080` unless the builder or the configuration says otherwise.
+pub fn service(settings: Settings) -> ServiceBuilder {
+    Service::builder(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .address(ADDRESS)
+        .web(move |cx| Gateway::new(&cx.client(), settings))
+}
+
+impl tower_service::Service<Request<Body>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let calls = Arc::clone(&self.calls);
+        Box::pin(async move { Ok(calls.answer(request).await) })
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! What is read from the headers of a request, and which of them become metadata of a call.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use tonic::{
+    Code,
+    metadata::{KeyAndValueRef, MetadataMap},
+    transport::server::TcpConnectInfo,
+};
+
+use crate::{
+    fault::Fault,
+    settings::{Host, Settings, read_duration},
+};
+
+/// The name of a request, in logs here and behind: given by the caller, or made here.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The longest id that a caller may give.
+const ID_LENGTH_MAX: usize = 64;
+/// What always becomes metadata: the trace that the call is part of.
+const ALWAYS_FORWARDED: [HeaderName; 2] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+/// What a gateway on a loopback address is called, unless the settings say.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// The id of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    /// What the caller gave, if it is short and plain; and else 16 random hexadecimal digits.
+    pub(crate) fn of(given: Option<&HeaderValue>) -> Self {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let given = given.and_then(|given| given.to_str().ok()).filter(|given| {
+            (1..=ID_LENGTH_MAX).contains(&given.len()) && given.as_bytes().iter().all(is_plain)
+        });
+        Self(given.map_or_else(|| format!("{:016x}", fastrand::u64(..)), str::to_owned))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("letters, digits and three marks are a header")
+    }
+}
+
+/// Whether the request may have been made by a page in a browser.
+pub(crate) fn is_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
+}
+
+/// How long the call may take: what the request says, up to the most there may be.
+pub(crate) fn timeout(headers: &HeaderMap, settings: &Settings, is_stream: bool) -> Result<Duration, Fault> {
+    let (unsaid, most) = if is_stream {
+        (settings.stream_timeout_max, settings.stream_timeout_max)
+    } else {
+        (settings.timeout, settings.timeout_max)
+    };
+    let Some(said) = headers.get(REQUEST_TIMEOUT) else {
+        return Ok(unsaid.min(most));
+    };
+    let read = said.to_str().ok().and_then(read_duration);
+    match read.filter(|timeout| !timeout.is_zero()) {
+        Some(timeout) => Ok(timeout.min(most)),
+        None => Err(Fault::invalid(
+            "x-request-timeout is no duration; expected is one such as `500ms`, `2s`, or a number of seconds",
+        )),
+    }
+}
+
+/// The metadata of the call. Nothing of the request is in it but what is named here and in the settings.
+pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &RequestId) -> MetadataMap {
+    let mut passed = HeaderMap::new();
+    let named = settings.forward.iter().map(|forwarded| &forwarded.0);
+    for name in ALWAYS_FORWARDED.iter().chain(named) {
+        for value in request.headers().get_all(name) {
+            passed.append(name, value.clone());
+        }
+    }
+    passed.insert(REQUEST_ID, id.header());
+    if let Some(peer) = peer(request)
+        && let Ok(address) = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
+    {
+        passed.insert(FORWARDED_FOR, address);
+    }
+    let metadata = MetadataMap::from_headers(passed);
+    debug_assert!(
+        metadata
+            .iter()
+            .all(|entry| matches!(entry, KeyAndValueRef::Ascii(..)))
+    );
+    metadata
+}
+
+/// Who sent the request, as far as the connection tells.
+fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
+    request.extensions().get::<TcpConnectInfo>()?.remote_addr
+}
+
+/// Refuses a request that calls this gateway by a name which is not its own: a page may have had its own name resolved to
+/// the address of the gateway.
+pub(crate) fn check_host<B>(request: &Request<B>, settings: &Settings) -> Result<(), Fault> {
+    let misdirected = |message: &'static str| {
+        Fault::new(
+            http::StatusCode::MISDIRECTED_REQUEST,
+            Code::InvalidArgument,
+            message,
+        )
+    };
+    let of_uri = request.uri().host().map(str::to_ascii_lowercase);
+    let mut of_headers = request.headers().get_all(header::HOST).iter().map(host);
+    let of_header = of_headers.next();
+    if of_headers.next().is_some() {
+        return Err(Fault::invalid("the request has two hosts"));
+    }
+    let named = match (of_uri, of_header) {
+        (_, Some(None)) | (None, None) => {
+            return Err(Fault::invalid("the request has no host that could be read"));
+        }
+        (Some(uri), Some(Some(header))) if uri != header => {
+            return Err(Fault::invalid("the request has two hosts"));
+        }
+        (Some(named), _) | (None, Some(Some(named))) => named,
+    };
+    if !settings.hosts.is_empty() {
+        let is_ours = settings.hosts.contains(&Host(named));
+        return if is_ours {
+            Ok(())
+        } else {
+            Err(misdirected("this gateway has another name"))
+        };
+    }
+    let local = request
+        .extensions()
+        .get::<TcpConnectInfo>()
+        .and_then(|info| info.local_addr);
+    let is_private = local.is_some_and(|local| local.ip().to_canonical().is_loopback());
+    let is_ours =
+        |local: SocketAddr| LOOPBACK_NAMES.contains(&named.as_str()) || named == local.ip().to_string();
+    if is_private && !local.is_some_and(is_ours) {
+        return Err(misdirected(
+            "this gateway is on a loopback address, and is called by that or by `localhost`",
+        ));
+    }
+    Ok(())
+}
+
+/// The host of a `Host` header, in lower case and without its port.
+fn host(value: &HeaderValue) -> Option<String> {
+    let authority: http::uri::Authority = value.to_str().ok()?.parse().ok()?;
+    // `user@host` names nobody's host.
+    let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+    is_plain.then(|| authority.host().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(local: &str, uri: &str, hosts: &[&str]) -> Request<()> {
+        let mut request = Request::get(uri).body(()).unwrap();
+        for host in hosts {
+            request.headers_mut().append(header::HOST, host.parse().unwrap());
+        }
+        request.extensions_mut().insert(TcpConnectInfo {
+            local_addr: local.parse().ok(),
+            remote_addr: "[::ffff:10.0.0.9]:1000".parse().ok(),
+        });
+        request
+    }
+
+    fn status(local: &str, uri: &str, hosts: &[&str], settings: &Settings) -> u16 {
+        let refused = check_host(&request(local, uri, hosts), settings).err();
+        refused.map_or(200, |fault| {
+            fault.into_response(&RequestId::of(None)).status().as_u16()
+        })
+    }
+
+    #[test]
+    fn a_gateway_on_loopback_is_called_by_no_name_of_others() {
+        let settings = Settings::default();
+        for host in [
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "127.0.0.1",
+            "LOCALHOST",
+            "[::1]:8080",
+        ] {
+            assert_eq!(
+                status("127.0.0.1:8080", "/a/b", &[host], &settings),
+                200,
+                "{host}"
+            );
+        }
+        for host in [
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "10.0.0.1",
+        ] {
+            assert_eq!(
+                status("127.0.0.1:8080", "/a/b", &[host], &settings),
+                421,
+                "{host}"
+            );
+        }
+        // The address of every interface is none.
+        assert_eq!(status("-", "/a/b", &["api.example.com"], &settings), 200);
+    }
+
+    #[test]
+    fn the_names_that_are_set_are_the_only_ones() {
+        let mut settings = Settings::default();
+        settings.hosts.insert(Host("api.example.com".to_owned()));
+        assert_eq!(status("-", "/a/b", &["API.example.com:443"], &settings), 200);
+        assert_eq!(status("-", "http://api.example.com/a/b", &[], &settings), 200);
+        assert_eq!(status("127.0.0.1:1", "/a/b", &["localhost"], &settings), 421);
+    }
+
+    #[test]
+    fn no_host_and_two_hosts_are_refused() {
+        let settings = Settings::default();
+        for hosts in [&[][..], &["a", "a"], &["u@localhost"], &[""], &["a b"]] {
+            assert_eq!(status("-", "/a/b", hosts, &settings), 400, "{hosts:?}");
+        }
+        assert_eq!(status("-", "http://a/b", &["b"], &settings), 400);
+    }
+
+    #[test]
+    fn only_what_is_named_becomes_metadata() {
+        let settings: Settings = toml::from_str("forward = ['accept-language']").unwrap();
+        let mut request = request("127.0.0.1:1", "/a/b", &["localhost"]);
+        for (name, value) in [
+            ("accept-language", "de"),
+            ("traceparent", "00-1-2-3"),
+            ("authorization", "Bearer secret"),
+            ("grpc-timeout", "99H"),
+            ("micro-service", "other"),
+            ("micro-endpoint", "Admin.Reset"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-md-global-user", "root"),
+            ("cookie", "session"),
+            ("te", "trailers"),
+        ] {
+            request
+                .headers_mut()
+                .append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let id = RequestId::of(Some(&HeaderValue::from_static("r-1")));
+        let mut headers: Vec<_> = metadata(&request, &settings, &id)
+            .into_headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        headers.sort();
+        assert_eq!(
+            headers,
+            [
+                "accept-language: de",
+                "traceparent: 00-1-2-3",
+                "x-forwarded-for: 10.0.0.9",
+                "x-request-id: r-1"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_id_that_is_not_short_and_plain_is_replaced() {
+        let given = |id: &'static str| RequestId::of(Some(&HeaderValue::from_static(id))).0;
+        assert_eq!(given("a-1.b_2"), "a-1.b_2");
+        for bad in [
+            "",
+            "a b",
+            "<script>",
+            "0123456789012345678901234567890123456789012345678901234567890123456789",
+        ] {
+            assert_eq!(given(bad).len(), 16, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_what_the_request_says_up_to_the_most() {
+        let settings = Settings::default();
+        let of = |text: &'static str, is_stream| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_TIMEOUT, HeaderValue::from_static(text));
+            timeout(&headers, &settings, is_stream).ok()
+        };
+        assert_eq!(
+            timeout(&HeaderMap::new(), &settings, false).ok(),
+            Some(settings.timeout)
+        );
+        assert_eq!(of("500ms", false), Some(Duration::from_millis(500)));
+        assert_eq!(of("1.5", false), Some(Duration::from_millis(1500)));
+        assert_eq!(of("9h", false), Some(settings.timeout_max));
+        assert_eq!(of("9h", true), Some(settings.stream_timeout_max));
+        for bad in ["", "0", "-1", "soon", "1e300", "nan", "inf"] {
+            assert_eq!(of(bad, false), None, "{bad}");
+        }
+    }
+}

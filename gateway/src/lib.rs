@@ -1,0 +1,42 @@
+//! HTTP and JSON in front of the services of a registry.
+//!
+//! `POST /greeter/say/hello` with `{"name":"Ada"}` calls `Say.Hello` of the service `greeter`, by Go Micro's rule of paths.
+//! Only what [`Settings`] export can be reached. What the methods and their messages are, the nodes tell by reflection;
+//! calls go through the framework's client, so that dead nodes are not picked and a rolling restart loses no call.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = micro_gateway::Settings::exporting(["greeter"])?;
+//! micro_gateway::service(settings).address("127.0.0.1:8080").build()?.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod accept;
+mod answer;
+mod call;
+mod edition;
+mod export;
+mod exported;
+mod fault;
+mod follow;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod gateway;
+mod headers;
+mod names;
+mod path;
+mod query;
+mod request;
+mod settings;
+mod table;
+#[cfg(test)]
+mod tests;
+mod told;
+mod unique;
+
+pub use self::{
+    export::{Export, ExportError},
+    gateway::{Gateway, service},
+    settings::Settings,
+};

@@ -1,0 +1,108 @@
+//! A gateway in front of a server of the test protos.
+
+use std::{future::Future, sync::Arc};
+
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use micro::{Client, registry::Registry};
+use micro_dynamic::fake::{Fake, Reflection};
+use serde_json::Value;
+use tokio::{
+    task::yield_now,
+    time::{Duration, timeout},
+};
+use tonic::body::Body;
+use tower::ServiceExt;
+
+use crate::{Gateway, Settings};
+
+/// Longer than anything takes on a loaded machine; only a failing test waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A gateway, and the server behind it.
+pub(super) struct Shop {
+    pub(super) fake: Fake,
+    pub(super) gateway: Gateway,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(super) fn is(&self, status: u16, text: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.text.as_str()),
+            (status, text),
+            "{:?}",
+            self.headers
+        );
+    }
+}
+
+impl Shop {
+    /// One server, of which `exports` are exported.
+    pub(super) async fn exporting(exports: &[&str]) -> Self {
+        Self::with(Settings::exporting(exports).unwrap()).await
+    }
+
+    pub(super) async fn with(settings: Settings) -> Self {
+        let fake = Fake::start(Reflection::V1).await.unwrap();
+        let registry: micro::registry::Static = format!("shop={}", fake.address()).parse().unwrap();
+        let gateway = gateway(Arc::new(registry), settings);
+        Self { fake, gateway }
+    }
+
+    pub(super) async fn post(&self, path: &str, json: &str) -> Answer {
+        send(&self.gateway, Request::post(path), json).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        send(&self.gateway, Request::get(path), "").await
+    }
+}
+
+pub(super) fn gateway(registry: Arc<dyn Registry>, settings: Settings) -> Gateway {
+    Gateway::new(&Client::builder(registry).build().unwrap(), settings)
+}
+
+/// Sends a request to this machine, and takes the answer in whole.
+pub(super) async fn send(gateway: &Gateway, request: http::request::Builder, body: &str) -> Answer {
+    let response = begin(gateway, request, body).await;
+    let (parts, body) = response.into_parts();
+    let body = timeout(LONG, body.collect())
+        .await
+        .expect("the answer should end")
+        .unwrap();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8(body.to_bytes().to_vec()).unwrap(),
+    }
+}
+
+/// Sends a request, and waits until its answer begins.
+pub(super) async fn begin(gateway: &Gateway, request: http::request::Builder, body: &str) -> Response<Body> {
+    let body = Body::new(Full::from(body.to_owned()));
+    let request = request.header(header::HOST, "localhost").body(body).unwrap();
+    let answered = timeout(LONG, gateway.clone().oneshot(request)).await;
+    answered.expect("there should be an answer").unwrap()
+}
+
+/// Tries until `holds` does.
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let tried = timeout(LONG, async {
+        while !holds().await {
+            yield_now().await;
+        }
+    });
+    assert!(tried.await.is_ok(), "{what}");
+}
