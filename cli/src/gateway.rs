@@ -28,14 +28,16 @@ Examples:
 Only what is exported can be reached: services of the registry, gRPC services of them, or single methods. Everything else \
 that can be set stands in the table [gateway] of micro.toml. Ctrl-C lets the requests finish; a second Ctrl-C ends at once.";
 
+const ADDRESS_HELP: &str =
+    "Where to listen [default: MICRO_SERVER_ADDRESS, server.address of micro.toml, or 127.0.0.1:8080]";
+
 /// `micro gateway`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What to export: greeter, greeter/Say or greeter/Say/Hello [default: gateway.export of micro.toml]
     #[arg(value_name = "EXPORT")]
     pub(crate) exports: Vec<Export>,
-    /// Where to listen [default: MICRO_SERVER_ADDRESS, server.address of micro.toml, or 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help = ADDRESS_HELP)]
     pub(crate) address: Option<String>,
 }
 
