@@ -12,6 +12,7 @@ mod gather;
 mod grpc_timeout;
 mod server;
 mod service;
+mod sync;
 mod telemetry;
 
 pub use backends::RegistrySettings;

@@ -64,6 +64,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs the models of what calls share across threads, over all interleavings
+    Loom,
     /// Starts Consul or etcd to try things with, as a cluster with `--nodes 3`, until Ctrl-C
     Servers(servers::Order),
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
@@ -81,6 +83,7 @@ impl Command {
             Self::Bench { arguments } => bench::run(&arguments),
             Self::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
             Self::Chaos { arguments } => suite::chaos(&arguments),
+            Self::Loom => suite::loom(),
             Self::Servers(order) => servers::run(&order),
             Self::Ci => {
                 checks::fmt(true)?;

@@ -50,6 +50,11 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
         .run()
 }
 
+/// Runs the models, which are among the tests, too.
+pub(crate) fn loom() -> Result<()> {
+    cargo("test --package micro-loom --test models").run()
+}
+
 /// A command built without a backend says which feature brings it.
 ///
 /// It is built in a target folder of its own: beside the others it would have their features, and its name.

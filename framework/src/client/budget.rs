@@ -1,12 +1,11 @@
 //! How much may be sent again: a share of the calls, so that a service in trouble is not met by three times its load.
 
-use std::{
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use metrics::Counter;
 use tokio::time::Instant;
+
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// What each call earns, in thousandths of an attempt: one call in five may be sent again.
 const EARNED_BY_A_CALL: i64 = 200;

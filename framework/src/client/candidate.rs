@@ -10,7 +10,7 @@ use http::uri::Authority;
 use micro_registry::Node;
 use tokio::time::Instant;
 
-use super::{connection::Connection, load::Load, outlier::Streak, peer::Peer};
+use super::{connection::Connection, load::Load, peer::Peer, streak::Streak};
 
 /// A node that calls can go to, as a [`Balancer`](crate::Balancer) and its [`Pick`](crate::Pick) see it.
 ///

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,6 +25,7 @@ use super::{
     incoming::Incoming,
     keepalive::{Keepalive, Keeper},
     sending::send,
+    streams::Streams,
 };
 use crate::gather::Gather;
 
@@ -51,10 +52,7 @@ pub(super) struct Connection {
 /// What the calls of a connection and its driver share.
 #[derive(Debug)]
 struct Line {
-    /// How many streams are open.
-    streams: AtomicUsize,
-    /// How many the peer allows.
-    streams_max: AtomicUsize,
+    streams: Streams,
     /// Whether the driver is gone.
     ended: AtomicBool,
 }
@@ -111,8 +109,7 @@ impl Connection {
             .ping_pong()
             .ok_or_else(|| io::Error::other("the connection has no pings"))?;
         let line = Arc::new(Line {
-            streams: AtomicUsize::new(0),
-            streams_max: AtomicUsize::new(STREAMS_MAX_FIRST),
+            streams: Streams::new(STREAMS_MAX_FIRST),
             ended: AtomicBool::new(false),
         });
         let mut driver = Driver {
@@ -174,25 +171,17 @@ impl Connection {
 
     /// Takes the place of one stream, if there is one.
     pub(super) fn reserve(&self) -> bool {
-        if self.is_closing() {
-            return false;
-        }
-        let before = self.line.streams.fetch_add(1, Ordering::SeqCst);
-        if before < self.line.streams_max.load(Ordering::Relaxed) {
-            return true;
-        }
-        self.release();
-        false
+        !self.is_closing() && self.line.streams.reserve()
     }
 
     /// Gives a place back.
     pub(super) fn release(&self) {
-        self.line.streams.fetch_sub(1, Ordering::SeqCst);
+        self.line.streams.release();
     }
 
     /// How many streams are open.
     pub(super) fn streams(&self) -> usize {
-        self.line.streams.load(Ordering::Relaxed)
+        self.line.streams.taken()
     }
 
     /// Remembers that a call was answered.
@@ -242,21 +231,18 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.gather.waits(this.line.streams.load(Ordering::Relaxed), cx) {
+        if this.gather.waits(this.line.streams.taken(), cx) {
             return Poll::Pending;
         }
         loop {
             let ended = Pin::new(&mut this.connection).poll(cx);
             // Polled for each request, so the limit is never older than the last one.
             let streams_max = this.connection.max_concurrent_send_streams();
-            // Looked at first: a line that all calls read would be fought over.
-            if this.line.streams_max.load(Ordering::Relaxed) != streams_max {
-                this.line.streams_max.store(streams_max, Ordering::Relaxed);
-            }
+            this.line.streams.allow(streams_max);
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(ended.map_err(io::Error::other));
             }
-            let is_busy = this.line.streams.load(Ordering::Relaxed) > 0;
+            let is_busy = this.line.streams.taken() > 0;
             // After the connection: what has arrived is heard before the peer is called silent.
             ready!(this.keeper.poll_ping(is_busy, cx))?;
         }
@@ -307,10 +293,7 @@ pub(super) mod tests {
         let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
         let (mut connection, driver) = open(&settings, true).await.unwrap();
         connection.id = id;
-        assert_eq!(
-            connection.line.streams_max.load(Ordering::Relaxed),
-            usize::from(streams_max)
-        );
+        assert_eq!(connection.line.streams.max(), usize::from(streams_max));
         (connection, driver)
     }
 

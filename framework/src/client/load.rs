@@ -1,11 +1,10 @@
 //! How loaded an endpoint looks from here: its latency times its calls in flight.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How fast an old latency is forgotten: after this time without an answer it counts half.
 const HALF_LIFE: Duration = Duration::from_secs(5);

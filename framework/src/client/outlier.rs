@@ -1,72 +1,19 @@
 //! Outliers: an endpoint whose calls fail in a row is left out of the picks for a while, unless most of them do.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::picker::Nodes;
+use super::{picker::Nodes, streak::Streak};
 
-/// How many calls fail in a row before an endpoint is ejected.
-const FAILURES_MAX: u32 = 5;
-/// How many calls in a row get no answer at all before an endpoint has to prove that it is there.
-const SILENCES_MAX: u32 = 2;
 /// How long it is ejected for the first time; each further time it is this much longer.
 const EJECTED_FOR: Duration = Duration::from_secs(5);
 /// The longest time.
 const EJECTED_MAX: Duration = Duration::from_secs(60);
 /// How long after its last ejection an endpoint counts as one that was never ejected.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
-
-/// How many calls have failed in a row: counted by calls, read by the control task.
-#[derive(Debug, Default)]
-pub(super) struct Streak {
-    failures: AtomicU32,
-    /// Whether one of them was an answer.
-    answered: AtomicBool,
-}
-
-impl Streak {
-    /// Counts a failure, which was an answer or the lack of one, and says whether the control task is to look at it.
-    pub(super) fn failed(&self, answered: bool) -> bool {
-        if answered {
-            self.answered.store(true, Ordering::Relaxed);
-        }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        failures == FAILURES_MAX || (failures == SILENCES_MAX && self.is_silence())
-    }
-
-    /// Ends the streak.
-    pub(super) fn succeeded(&self) {
-        // Looked at first: a line that all calls write would be fought over.
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.answered.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether none of the calls was answered at all.
-    pub(super) fn is_silence(&self) -> bool {
-        !self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Whether that is so of enough calls to doubt that the endpoint is there.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= SILENCES_MAX && self.is_silence()
-    }
-
-    /// Whether it is long enough to eject.
-    pub(super) fn ejects(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= FAILURES_MAX
-    }
-}
 
 /// Whether, and for how long, an endpoint is ejected.
 #[derive(Debug, Default)]
@@ -133,26 +80,15 @@ mod tests {
     use proptest::prelude::*;
     use tokio::time;
 
-    use super::{super::candidate::Candidate, *};
+    use super::{
+        super::{candidate::Candidate, streak::FAILURES_MAX},
+        *,
+    };
 
     fn fail(streak: &Streak, times: u32) {
         for _ in 0..times {
             streak.failed(true);
         }
-    }
-
-    #[test]
-    fn only_failures_in_a_row_eject() {
-        let streak = Streak::default();
-        fail(&streak, FAILURES_MAX - 1);
-        streak.succeeded();
-        fail(&streak, FAILURES_MAX - 2);
-        assert!(!streak.failed(true) && !streak.ejects());
-        assert!(streak.failed(true) && streak.ejects());
-        assert!(
-            !streak.failed(true) && streak.ejects(),
-            "the control task is told once"
-        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -135,7 +135,7 @@ impl Drop for Place {
             self.endpoint.load.abandoned(waited, now);
         }
         self.connection.release();
-        self.shared.release();
+        self.shared.room.release();
     }
 }
 

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeSet,
     mem,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -26,6 +23,7 @@ use super::{
     follower::{self, Discovered},
     meter::{Meter, Meters},
     picker::Picker,
+    room::Room,
     selection::Selection,
     settings::Settings,
     status::EndpointStatus,
@@ -62,9 +60,8 @@ pub(super) struct Shared {
     published: watch::Sender<u64>,
     /// Wakes the control task: a call has found something.
     pub(super) attention: Notify,
-    /// Wakes calls that found every connection full.
-    pub(super) released: Notify,
-    pub(super) waiting: AtomicUsize,
+    /// Where calls wait that found every connection full.
+    pub(super) room: Room,
     asked: Mutex<BTreeSet<String>>,
     asked_selections: Mutex<Vec<Arc<Selection>>>,
     inquiries: Mutex<Vec<Inquiry>>,
@@ -218,12 +215,5 @@ impl Shared {
     pub(super) fn inquiries(&self) -> Vec<Inquiry> {
         let mut inquiries = self.inquiries.lock();
         mem::take(inquiries.as_mut().expect("no panic while the list is locked"))
-    }
-
-    /// Tells those who wait for a free stream. Costs one load while nobody does.
-    pub(super) fn release(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.released.notify_waiters();
-        }
     }
 }

@@ -21,20 +21,21 @@ impl Call {
         }
         let shared = &self.target.shared;
         let mut published = shared.subscribe();
-        let mut waiting = Waiting::new(self);
+        let mut metered = Metered::new(self);
+        let waiting = shared.room.wait();
         loop {
             published.borrow_and_update();
-            let released = shared.released.notified();
+            let released = waiting.released();
             tokio::pin!(released);
             released.as_mut().enable();
             {
                 let picker = shared.picker();
                 if let Some(place) = self.try_place(&picker) {
-                    waiting.outcome = Waited::Found;
+                    metered.outcome = Waited::Found;
                     return Ok(place);
                 }
                 self.check_hope(&picker)
-                    .inspect_err(|_| waiting.outcome = Waited::Nobody)?;
+                    .inspect_err(|_| metered.outcome = Waited::Nobody)?;
                 self.ask_for_more(&picker);
             }
             tokio::select! {
@@ -172,16 +173,15 @@ impl Call {
     }
 }
 
-/// Counts a call among those that wait for a free stream.
-struct Waiting<'a> {
+/// Tells of a call that waited for a free stream.
+struct Metered<'a> {
     call: &'a Call,
     /// What has come of it.
     outcome: Waited,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> Metered<'a> {
     fn new(call: &'a Call) -> Self {
-        call.target.shared.waiting.fetch_add(1, Ordering::SeqCst);
         Self {
             call,
             outcome: Waited::GivenUp,
@@ -189,10 +189,8 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Metered<'_> {
     fn drop(&mut self) {
-        let target = &self.call.target;
-        target.shared.waiting.fetch_sub(1, Ordering::SeqCst);
-        target.meter.waited(self.outcome);
+        self.call.target.meter.waited(self.outcome);
     }
 }

@@ -7,8 +7,9 @@ use crate::{
 
 /// Members that a plain `cargo build` leaves out: whole-system tests and the servers for them, and the one backend whose
 /// build needs protoc.
-const NOT_BY_DEFAULT: [&str; 4] = [
+const NOT_BY_DEFAULT: [&str; 5] = [
     "micro-bench",
+    "micro-loom",
     "micro-tests",
     "micro-test-servers",
     "micro-registry-etcd",
