@@ -118,7 +118,56 @@ mod tests {
         assert_eq!(taken(&budget), 1_000 + 10);
     }
 
+    /// The budget as one would explain it: what calls have earned, then what the clock gives, up to a second's worth.
+    struct Explained {
+        saved: i64,
+        free: Duration,
+        seen: Duration,
+    }
+
+    impl Explained {
+        fn earn(&mut self) {
+            if self.saved < SAVED_MAX {
+                self.saved += EARNED_BY_A_CALL;
+            }
+        }
+
+        fn take(&mut self, now: Duration) -> bool {
+            self.free = (self.free + (now - self.seen)).min(Duration::from_secs(1));
+            self.seen = now;
+            if self.saved >= ATTEMPT {
+                self.saved -= ATTEMPT;
+                return true;
+            }
+            let taken = self.free >= FREE_INTERVAL;
+            self.free -= if taken { FREE_INTERVAL } else { Duration::ZERO };
+            taken
+        }
+    }
+
     proptest! {
+        /// The clock is handed in, so nothing but it and the calls decide.
+        #[test]
+        fn it_gives_what_its_explanation_gives_at_any_times(
+            steps in prop::collection::vec((0_u64..3_000_000_000, 0_usize..60, 0_usize..30), 1..80),
+            before in prop_oneof![Just(0_usize), 4_900_usize..5_100],
+        ) {
+            let (budget, mut passed) = (Budget::new(Counter::noop()), Duration::ZERO);
+            let second = Duration::from_secs(1);
+            let mut explained = Explained { saved: 0, free: second, seen: passed };
+            (0..before).for_each(|_| { budget.earn(); explained.earn(); });
+            for (wait_ns, made, wanted) in steps {
+                passed += Duration::from_nanos(wait_ns);
+                let now = budget.epoch + passed;
+                (0..made).for_each(|_| { budget.earn(); explained.earn(); });
+                for _ in 0..wanted {
+                    prop_assert_eq!(budget.take(now), explained.take(passed));
+                    let saved = budget.saved.load(Ordering::Relaxed);
+                    prop_assert!((0..=SAVED_MAX).contains(&saved), "{}", saved);
+                }
+            }
+        }
+
         #[test]
         fn never_more_than_a_fifth_of_the_calls_and_ten_a_second_and_one_burst(
             steps in prop::collection::vec((0_u64..2_000, 0_usize..50, 0_usize..50), 1..60),

@@ -143,6 +143,75 @@ mod tests {
         ejected.iter().enumerate().map(node).collect()
     }
 
+    /// An endpoint as one would explain it, on a clock of milliseconds.
+    #[derive(Clone, Default)]
+    struct Explained {
+        in_a_row: u32,
+        times: u64,
+        until: Option<u64>,
+    }
+
+    impl Explained {
+        fn fail(&mut self, now: u64) {
+            self.in_a_row += 1;
+            if self.in_a_row < FAILURES_MAX {
+                return;
+            }
+            self.in_a_row = 0;
+            if self.is_ejected(now) {
+                return;
+            }
+            if self.until.is_some_and(|until| now >= until + 60_000) {
+                self.times = 0;
+            }
+            self.times += 1;
+            self.until = Some(now + (5_000 * self.times).min(60_000));
+        }
+
+        fn is_ejected(&self, now: u64) -> bool {
+            self.until.is_some_and(|until| until > now)
+        }
+    }
+
+    /// What happens next: after so many milliseconds, to which endpoint, how many calls fail, and whether one succeeds.
+    fn events() -> impl Strategy<Value = Vec<(u64, usize, u32, bool)>> {
+        let pause = prop_oneof![4 => 0_u64..200, 2 => 0_u64..10_000, 1 => 50_000_u64..80_000];
+        prop::collection::vec((pause, 0_usize..7, 0_u32..8, any::<bool>()), 1..120)
+    }
+
+    proptest! {
+        /// The clock is handed in, so nothing but it and the calls decide.
+        #[test]
+        fn endpoints_are_left_out_as_explained_and_never_more_than_half(events in events(), count in 1_usize..7) {
+            let (start, mut now) = (Instant::now(), 0);
+            let mut endpoints: Vec<_> = (0..count).map(|_| (Streak::default(), Ejection::default())).collect();
+            let mut explained = vec![Explained::default(); count];
+            for (pause, at, failures, succeeds) in events {
+                now += pause;
+                let (at, instant) = (at % count, start + Duration::from_millis(now));
+                let (streak, ejection) = &mut endpoints[at];
+                for _ in 0..failures {
+                    explained[at].fail(now);
+                    if streak.failed(true) {
+                        ejection.update(streak, instant);
+                    }
+                }
+                if succeeds {
+                    streak.succeeded();
+                    explained[at].in_a_row = 0;
+                }
+                let flags: Vec<_> = endpoints.iter().map(|(_, ejection)| ejection.is_ejected(instant)).collect();
+                let expected: Vec<_> = explained.iter().map(|endpoint| endpoint.is_ejected(now)).collect();
+                prop_assert_eq!(&flags, &expected, "at {} ms", now);
+                let (left, sick) = (usable(&nodes(&flags)).len(), flags.iter().filter(|flag| **flag).count());
+                let all_or_the_others = if sick * 2 > count { count } else { count - sick };
+                prop_assert_eq!(left, all_or_the_others, "of {}", count);
+            }
+            let long_after = start + Duration::from_millis(now) + EJECTED_MAX;
+            prop_assert!(endpoints.iter().all(|(_, ejection)| !ejection.is_ejected(long_after)));
+        }
+    }
+
     proptest! {
         #[test]
         fn at_most_half_are_left_out_and_only_ejected_ones(
