@@ -64,6 +64,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs real clients and services over a simulated network with faults, from many seeds; repeats one with `--seed`
+    Simulate {
+        /// What `micro-simulation` takes: scenarios, such as `crash`, and `--seeds` or `--seed`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs the models of what calls share across threads, over all interleavings
     Loom,
     /// Starts Consul or etcd to try things with, as a cluster with `--nodes 3`, until Ctrl-C
@@ -83,6 +89,7 @@ impl Command {
             Self::Bench { arguments } => bench::run(&arguments),
             Self::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
             Self::Chaos { arguments } => suite::chaos(&arguments),
+            Self::Simulate { arguments } => suite::simulate(&arguments),
             Self::Loom => suite::loom(),
             Self::Servers(order) => servers::run(&order),
             Self::Ci => {

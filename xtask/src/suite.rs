@@ -50,6 +50,23 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
         .run()
 }
 
+/// Runs simulations, built so that the same seed does the same again: tokio's own choices can be seeded only in a build
+/// of its own.
+pub(crate) fn simulate(arguments: &[String]) -> Result<()> {
+    let folder = target_folder().join("simulation");
+    cargo("build --package micro-simulation --profile simulation")
+        .env("RUSTFLAGS", "--cfg tokio_unstable")
+        .env("CARGO_TARGET_DIR", &folder)
+        .run()?;
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(["--twice"]).collect();
+    Step::new(
+        folder.join("simulation").join("micro-simulation"),
+        format!("micro-simulation {}", arguments.join(" ")),
+        arguments.iter().copied(),
+    )
+    .run()
+}
+
 /// Runs the models, which are among the tests, too.
 pub(crate) fn loom() -> Result<()> {
     cargo("test --package micro-loom --test models").run()

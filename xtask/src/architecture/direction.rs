@@ -17,6 +17,7 @@ enum Part {
     Cli,
     Example,
     Servers,
+    Simulation,
     Loom,
     Tests,
     Bench,
@@ -25,11 +26,12 @@ enum Part {
 
 /// The arrows. Whole-system tests and benchmarks may know everybody and are not listed; what stands on no left side
 /// knows nobody.
-const MAY_KNOW: [(Part, &[Part]); 5] = [
+const MAY_KNOW: [(Part, &[Part]); 6] = [
     (Part::Backend, &[Part::Registry]),
     (Part::Framework, &[Part::Backend, Part::Registry]),
     (Part::Gateway, &[Part::Framework, Part::Dynamic]),
     (Part::Cli, &[Part::Gateway, Part::Framework, Part::Dynamic]),
+    (Part::Simulation, &[Part::Framework, Part::Registry]),
     (Part::Example, &[Part::Framework, Part::Codegen, Part::Registry]),
 ];
 
@@ -87,6 +89,7 @@ impl Part {
             "dynamic" => Self::Dynamic,
             "gateway" => Self::Gateway,
             "cli" => Self::Cli,
+            "simulation" => Self::Simulation,
             "loom" => Self::Loom,
             "tests" => Self::Tests,
             "tests/servers" => Self::Servers,
