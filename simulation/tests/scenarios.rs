@@ -7,7 +7,8 @@ const SEEDS: u64 = 3;
 
 /// Runs the scenario of this name.
 fn holds(name: &str) {
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.expect("the scenario is listed");
     for seed in 0..SEEDS {
         let report = run(scenario, seed);
         let violations = &report.violations;
