@@ -232,6 +232,9 @@ async fn a_call_has_a_span_and_each_attempt_one_below_it() {
         .with_ansi(false)
         .finish();
     // This thread's alone, on which all of the test's runtime is.
+    // With a second subscriber, a span that another test's thread is the first to reach asks all of them whether it is
+    // wanted; with one alone it asks that thread's, which is none, and nobody sees it from then on.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     // Nobody records: spans are there without it.
     let node = FakeNode::start("a", Behaviour::Answer).await;

@@ -14,10 +14,21 @@ use super::*;
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<Instant>>>);
 
+/// Warnings are heard until it is dropped.
+struct Listening {
+    _heard: DefaultGuard,
+    /// With a second subscriber, a warning that another test's thread is the first to reach asks all of them whether it is
+    /// wanted; with one alone it asks that thread's, which is none, and nobody hears it from then on.
+    _second: tracing::Dispatch,
+}
+
 impl Warnings {
-    fn listen() -> (Self, DefaultGuard) {
+    fn listen() -> (Self, Listening) {
         let warnings = Self::default();
-        let listening = tracing::subscriber::set_default(warnings.clone());
+        let listening = Listening {
+            _second: tracing::Dispatch::new(warnings.clone()),
+            _heard: tracing::subscriber::set_default(warnings.clone()),
+        };
         (warnings, listening)
     }
 
