@@ -5,6 +5,7 @@
 mod bench;
 mod call;
 mod completions;
+mod gateway;
 #[cfg(target_os = "linux")]
 mod greeter;
 mod look;

@@ -1,0 +1,91 @@
+//! `micro gateway`.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use micro_dynamic::fake::Reflection;
+use nix::sys::signal::Signal;
+
+use crate::{
+    running::Running,
+    support::{Shop, micro, run},
+};
+
+/// What is answered to one request, written by hand as `curl -d` would.
+fn answer(address: &str, path: &str, json: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let length = json.len();
+    write!(
+        socket,
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{json}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_answers_for_what_is_exported_until_ctrl_c() {
+    let shop = Shop::start(Reflection::V1).await;
+    let command = shop.micro(&["gateway", "shop/Shop", "--address", "127.0.0.1:0"]);
+    let served = tokio::task::spawn_blocking(move || {
+        let mut gateway = Running::start(command);
+        let line = gateway.errors_until("answers for shop/Shop").pop().unwrap();
+        let address = line
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned();
+        let order = answer(&address, "/shop/shop/order", r#"{"name":"Ada"}"#);
+        assert!(order.starts_with("HTTP/1.1 200 OK\r\n"), "{order}");
+        assert!(order.ends_with(r#"{"message":"Hello Ada","count":1}"#), "{order}");
+        let find = answer(&address, "/shop/archive/find", "{}");
+        assert!(find.starts_with("HTTP/1.1 404 "), "{find}");
+        let ready = answer(&address, "/health", "");
+        assert!(ready.starts_with("HTTP/1.1 405 "), "the page is for GET: {ready}");
+        gateway.signal(Signal::SIGINT);
+        gateway.exit_code()
+    });
+    assert_eq!(served.await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_anything_to_export_it_says_what_to_type() {
+    let shop = Shop::start(Reflection::V1).await;
+    let ended = shop.run(&["gateway"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("such as `micro gateway greeter`"),
+        "{}",
+        ended.errors
+    );
+    let ended = shop.run(&["gateway", "shop/../admin"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("allowed are a service"), "{}", ended.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_its_table_names_file_line_and_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("micro.toml"),
+        "[gateway]\ntimeout = \"soon\"\n",
+    )
+    .unwrap();
+    let mut command = micro(&["gateway", "shop"]);
+    command.current_dir(folder.path());
+    let ended = run(command, "").await;
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.errors.contains("`micro.toml`: line 2: ") && ended.errors.contains("`500ms`"),
+        "{}",
+        ended.errors
+    );
+}
