@@ -53,6 +53,13 @@ impl Control {
         Self { handle, _owner: None }
     }
 
+    /// Does `work` as one who is on this runtime.
+    #[cfg(feature = "otel")]
+    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _entered = self.handle.enter();
+        work()
+    }
+
     /// Runs a call into a registry here, and stops it when the returned future is dropped.
     pub(crate) async fn call<T: Send + 'static>(
         &self,

@@ -29,6 +29,8 @@ pub use prost;
 pub use prost_types;
 pub use server::Listener;
 pub use service::{Outcome, Service, ServiceBuilder, ServiceContext};
+#[cfg(feature = "otel")]
+pub use telemetry::Otlp;
 pub use telemetry::Telemetry;
 
 /// What generated code needs and nobody else.

@@ -191,7 +191,7 @@ impl Service<Request<Body>> for Plain {
         };
         // Read here: the future may be polled by another task than the handler's.
         let context = CallContext::current();
-        let observed = Observed::begin(&target, request.uri().path());
+        let observed = Observed::begin(&target, request.uri().path(), &context);
         ResponseFuture(Box::pin(call::run(
             target,
             request,

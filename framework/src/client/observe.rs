@@ -8,7 +8,10 @@ use tonic::{Code, Status};
 use tracing::{Span, field::Empty, info_span};
 
 use super::{candidate::Candidate, peer::Peer, target::Target};
-use crate::telemetry::{Durations, code_name};
+use crate::{
+    context::CallContext,
+    telemetry::{Durations, code_name, trace},
+};
 
 /// A call under way. It ends where this is dropped; without another word its caller gave it up.
 #[derive(Debug, Default)]
@@ -24,9 +27,9 @@ struct Watched {
 
 impl Observed {
     /// A call of this path begins. Nothing is noted of it while nobody records or subscribes.
-    pub(super) fn begin(target: &Target, path: &str) -> Self {
+    pub(super) fn begin(target: &Target, path: &str, context: &CallContext) -> Self {
         let durations = target.meter.durations(path);
-        let span = Traced::call(target, path);
+        let span = Traced::call(target, path, context);
         let watched = durations.is_some() || span.0.is_some();
         Self(watched.then(|| Watched {
             durations,
@@ -101,11 +104,13 @@ pub(super) struct Traced(Option<Box<Span>>);
 
 impl Traced {
     /// Begins here, and not where the call is polled first, which may be another task.
-    fn call(target: &Target, path: &str) -> Self {
+    fn call(target: &Target, path: &str, context: &CallContext) -> Self {
         let method = path.strip_prefix('/').unwrap_or(path);
         let span = info_span!(
             "client_call",
             otel.kind = "client",
+            otel.name = Empty,
+            otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.method = method,
             rpc.response.status_code = Empty,
@@ -116,6 +121,13 @@ impl Traced {
         );
         if span.is_disabled() {
             return Self::default();
+        }
+        trace::name(&span, method);
+        // Work that a handler spawned has no span, but it may have taken the context of its call along.
+        if Span::current().is_none()
+            && let Some(travelling) = context.metadata()
+        {
+            trace::go_on(&span, travelling);
         }
         Self(Some(Box::new(span)))
     }
@@ -128,6 +140,7 @@ impl Traced {
             parent: &**call,
             "attempt",
             otel.kind = "client",
+            otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.response.status_code = Empty,
             server.address = Empty,
@@ -156,6 +169,10 @@ impl Traced {
     pub(super) fn record_code(&self, code: Code) {
         if let Some(span) = &self.0 {
             span.record("rpc.response.status_code", code_name(code));
+            // To its caller whatever is no success is a failure.
+            if code != Code::Ok {
+                span.record("otel.status_code", "ERROR");
+            }
         }
     }
 
@@ -165,6 +182,13 @@ impl Traced {
             && let Some(value) = headers.get(Status::GRPC_STATUS)
         {
             self.record_code(Code::from_bytes(value.as_bytes()));
+        }
+    }
+
+    /// Makes the headers of a request tell of it.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(span) = &self.0 {
+            trace::tell(span, headers);
         }
     }
 }

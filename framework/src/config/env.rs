@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 26] = [
+pub(super) const TABLE: [(&str, &str); 30] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -43,6 +43,11 @@ pub(super) const TABLE: [(&str, &str); 26] = [
     ("ETCDCTL_CACERT", "etcd.ca_file"),
     ("ETCDCTL_CERT", "etcd.client_certificate_file"),
     ("ETCDCTL_KEY", "etcd.client_key_file"),
+    // OpenTelemetry's.
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp.endpoint"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "telemetry.otlp.endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp.protocol"),
+    ("OTEL_SERVICE_NAME", "telemetry.otlp.service_name"),
 ];
 
 /// The one key whose variable holds pairs.

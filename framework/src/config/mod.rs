@@ -32,6 +32,10 @@
 //! | `ETCDCTL_CACERT` | `etcd.ca_file` |
 //! | `ETCDCTL_CERT` | `etcd.client_certificate_file` |
 //! | `ETCDCTL_KEY` | `etcd.client_key_file` |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | `telemetry.otlp.endpoint` |
+//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | `telemetry.otlp.endpoint`, before the one above |
+//! | `OTEL_EXPORTER_OTLP_PROTOCOL` | `telemetry.otlp.protocol` |
+//! | `OTEL_SERVICE_NAME` | `telemetry.otlp.service_name` |
 //!
 //! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
 //! belongs to `micro run`, and `[gateway]` to `micro gateway`. Everything that can be set, with its default where it has one:
@@ -46,6 +50,7 @@ mod env;
 mod etcd;
 mod file;
 mod node;
+mod otlp;
 mod secret;
 mod typed;
 mod value;
@@ -105,7 +110,7 @@ impl Loaded {
     }
 
     /// Where `key` was set: the variable, or the file and the key; `None` when it was not.
-    fn place(&self, key: &str) -> Option<String> {
+    pub(crate) fn place(&self, key: &str) -> Option<String> {
         let value = look(&self.cache, key)?;
         // Values from variables know their name; those from the file do not.
         let variable = value.origin().map(str::to_owned);

@@ -309,7 +309,7 @@ fn the_reference_holds_every_key_with_its_default() {
     );
     assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     assert_eq!(format!("{who:?}"), format!("{:?}", identity()));
-    for table in ["registry", "server", "client", "consul"] {
+    for table in ["registry", "server", "client", "consul", "telemetry.otlp"] {
         assert_eq!(keys_in_reference(table), keys_allowed(table), "[{table}]");
     }
 }

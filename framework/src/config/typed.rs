@@ -6,6 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     consul, etcd,
     node::{Id, Metadata, Version},
+    otlp,
     value::{Count, Flag, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
 };
 use crate::{
@@ -22,6 +23,11 @@ pub(crate) struct Typed {
     pub(super) client: Client,
     pub(super) consul: consul::Typed,
     pub(super) etcd: etcd::Typed,
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+    )]
+    pub(super) telemetry: otlp::Telemetry,
     /// Belongs to `micro run`, which checks it.
     #[serde(rename = "run")]
     pub(super) _run: Option<IgnoredAny>,

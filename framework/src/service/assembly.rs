@@ -66,6 +66,7 @@ impl ServiceBuilder {
             settings,
             hooks: self.hooks,
             parts,
+            sink: self.sink,
         };
         Ok(Service {
             plan,

@@ -22,6 +22,7 @@ use crate::{
     ClientBuilder, RegistrySettings,
     config::Environment,
     server::{self, BoxError, BoxService, Listener, ServerBuilder},
+    telemetry::trace::Sink,
 };
 
 type Addition = Box<dyn FnOnce(ServerBuilder, &ServiceContext) -> ServerBuilder + Send>;
@@ -72,6 +73,7 @@ pub struct ServiceBuilder {
     pub(super) signals: Option<Signals>,
     pub(super) control: Option<Handle>,
     pub(super) listener: Option<(io::Result<SocketAddr>, Bind)>,
+    pub(super) sink: Sink,
 }
 
 /// Who the service is, and what it is made of.
@@ -98,6 +100,7 @@ impl ServiceBuilder {
             token: CancellationToken::new(),
             signals: None,
             control: None,
+            sink: Sink::default(),
             listener: None,
         }
     }
@@ -175,6 +178,13 @@ impl ServiceBuilder {
     {
         self.additions
             .push(Box::new(|server, cx| server.add_service(service(cx))));
+        self
+    }
+
+    /// Sends the last spans when the service stops, for at most 3 s of the time it has for that. Default: none are waited for.
+    #[cfg(feature = "otel")]
+    pub fn otlp(mut self, otlp: &crate::Otlp) -> Self {
+        self.sink.set(otlp);
         self
     }
 

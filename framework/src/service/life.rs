@@ -21,7 +21,7 @@ use crate::{
     Error, ErrorKind, Result,
     control::{Control, Owned},
     server::{Health, Server, UnboundServer},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, trace::Sink},
 };
 
 /// How much longer than the drain delay a withdrawal may hold up the drain. An mDNS goodbye takes 1.1 s, and callers who
@@ -49,6 +49,7 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) hooks: Hooks,
     pub(super) parts: Parts,
+    pub(super) sink: Sink,
 }
 
 /// What is started when the service begins to serve.
@@ -71,6 +72,7 @@ pub(super) struct Life {
     hooks: Hooks,
     parts: Option<Parts>,
     running: Option<Running>,
+    sink: Sink,
     first_error: Option<Error>,
 }
 
@@ -95,6 +97,7 @@ impl Life {
             hooks: plan.hooks,
             parts: Some(plan.parts),
             running: None,
+            sink: plan.sink,
             first_error: None,
         }
     }
@@ -224,6 +227,13 @@ impl Life {
         for hook in mem::take(&mut self.hooks.after_stop) {
             let ended = hook.run(&self.cx, self.settings.hook_timeout).await;
             self.note(ended);
+        }
+    }
+
+    /// Sends the last spans. Those who look after the service miss some if that fails, and those who call it nothing.
+    pub(super) async fn flush(&mut self) {
+        if let Err(error) = self.sink.flush().await {
+            warn!(error = format!("{error:#}"), "the last spans are lost");
         }
     }
 

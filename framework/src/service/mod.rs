@@ -119,6 +119,7 @@ impl Service {
             life.drain().await;
             life.stop_tasks().await;
             life.after_stop().await;
+            life.flush().await;
         };
         let down = match stop.second_or(time::timeout(stop_timeout, down)).await {
             Some(Ok(())) => Ok(()),

@@ -7,6 +7,9 @@
 )]
 
 mod durations;
+#[cfg(feature = "otel")]
+mod otlp;
+pub(crate) mod trace;
 
 use std::{
     fmt,
@@ -18,6 +21,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
 pub(crate) use self::durations::{CLIENT_CALL, Durations, SERVER_CALL, code_name};
+#[cfg(feature = "otel")]
+pub use self::otlp::Otlp;
 
 /// The end of the name of whatever is a duration.
 const DURATION: &str = "duration";

@@ -22,7 +22,7 @@ use crate::{
         route::{Route, Routed},
         sending,
     },
-    telemetry::code_name,
+    telemetry::{code_name, trace},
 };
 
 /// Makes [`Measure`].
@@ -56,7 +56,7 @@ where
     }
 
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
-        let measured = Measured::begin(Arc::clone(&routed.route));
+        let measured = Measured::begin(Arc::clone(&routed.route), routed.request.headers());
         let inner = measured.span.in_scope(|| self.inner.call(routed));
         MeasureFuture {
             inner,
@@ -75,14 +75,20 @@ struct Measured {
 }
 
 impl Measured {
-    fn begin(route: Arc<Route>) -> Self {
+    fn begin(route: Arc<Route>, headers: &HeaderMap) -> Self {
         let span = info_span!(
             "call",
             otel.kind = "server",
+            otel.name = Empty,
+            otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.method = route.name(),
             rpc.response.status_code = Empty,
         );
+        if !span.is_disabled() {
+            trace::name(&span, route.name());
+            trace::go_on(&span, headers);
+        }
         Self {
             route,
             started: Instant::now(),
@@ -109,8 +115,20 @@ impl Drop for Measured {
             }
         });
         self.span.record("rpc.response.status_code", code_name(code));
+        if is_fault(code) {
+            self.span.record("otel.status_code", "ERROR");
+        }
         self.route.ended(code, self.started.elapsed());
     }
+}
+
+/// Whether a call that ended so failed by a fault of the server's, as OpenTelemetry's conventions have it.
+fn is_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(
+        code,
+        Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss
+    )
 }
 
 pin_project! {

@@ -1,0 +1,53 @@
+//! What was typed for the collector that spans are sent to; used by programs that ask for it.
+
+use serde::Deserialize;
+
+use super::value::Parsed;
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+)]
+pub(super) struct Telemetry {
+    otlp: Typed,
+}
+
+/// `[telemetry.otlp]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+)]
+struct Typed {
+    endpoint: Option<Parsed<String>>,
+    protocol: Option<Parsed<String>>,
+    service_name: Option<Parsed<String>>,
+}
+
+/// The settings of the collector, as far as somebody made them. What they say is checked by those who use it: the variables
+/// are OpenTelemetry's, and may be meant for others.
+#[cfg(feature = "otel")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Otlp {
+    pub(crate) endpoint: Option<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) service_name: Option<String>,
+}
+
+#[cfg(feature = "otel")]
+impl super::Loaded {
+    /// Where spans go.
+    pub(crate) fn otlp(&self) -> Otlp {
+        let typed = self.typed.telemetry.otlp.clone();
+        let text = |typed: Option<Parsed<String>>| typed.map(|Parsed(text)| text);
+        Otlp {
+            endpoint: text(typed.endpoint),
+            protocol: text(typed.protocol),
+            service_name: text(typed.service_name),
+        }
+    }
+}

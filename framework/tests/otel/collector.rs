@@ -1,0 +1,105 @@
+//! A collector that keeps what it is sent.
+
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::{KeyValue, any_value::Value},
+    trace::v1::Span,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// What has arrived.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Taken {
+    /// The name in the resource.
+    pub(crate) service: String,
+    pub(crate) spans: Vec<Span>,
+}
+
+impl Taken {
+    /// The spans whose parent this is; those without one, for no id.
+    pub(crate) fn children(&self, parent: &[u8]) -> Vec<&Span> {
+        let is_child = |span: &&Span| span.parent_span_id == parent;
+        self.spans.iter().filter(is_child).collect()
+    }
+
+    /// An attribute of a span's.
+    pub(crate) fn text(span: &Span, key: &str) -> Option<String> {
+        text(&span.attributes, key)
+    }
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Default)]
+struct Taking(Arc<Mutex<Taken>>);
+
+#[tonic::async_trait]
+impl TraceService for Taking {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut taken = self.0.lock().unwrap();
+        for resource in request.into_inner().resource_spans {
+            let attributes = resource.resource.unwrap_or_default().attributes;
+            taken.service = text(&attributes, "service.name").unwrap_or_default();
+            let scopes = resource.scope_spans.into_iter();
+            taken.spans.extend(scopes.flat_map(|scope| scope.spans));
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+/// The server, until it is dropped.
+pub(crate) struct Collector {
+    address: std::net::SocketAddr,
+    taking: Taking,
+    serving: JoinHandle<()>,
+}
+
+impl Collector {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, taking) = (listener.local_addr().unwrap(), Taking::default());
+        let service = TraceServiceServer::new(taking.clone());
+        let serving = tokio::spawn(async move {
+            let server = tonic::transport::Server::builder().add_service(service);
+            server
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            taking,
+            serving,
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn taken(&self) -> Taken {
+        self.taking.0.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

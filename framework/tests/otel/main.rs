@@ -1,0 +1,224 @@
+//! Spans on their way to a collector that the tests play, through two services.
+
+#![cfg(feature = "otel")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod collector;
+mod relay;
+
+use std::{sync::Arc, time::Duration};
+
+use micro::{
+    Client, Otlp, Service,
+    registry::{Memory, Registry},
+};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic_prost::ProstCodec;
+use tracing::info_span;
+use tracing_subscriber::layer::SubscriberExt;
+
+use self::{
+    collector::{Collector, Taken},
+    relay::Relay,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+const CALL: &str = "/test.Relay/Call";
+
+/// A service that answers, after asking the service `next`, if there is one.
+struct Hop {
+    running: JoinHandle<micro::Result<()>>,
+    token: CancellationToken,
+}
+
+impl Hop {
+    async fn start(
+        name: &str,
+        registry: &Arc<dyn Registry>,
+        next: Option<&'static str>,
+        otlp: Option<&Otlp>,
+    ) -> Self {
+        let (tell, started) = oneshot::channel();
+        let service = Service::builder(name)
+            .registry(Arc::clone(registry))
+            .drain_delay(Duration::ZERO)
+            .add_service_with(move |cx| Relay::new(next.map(|next| cx.client().channel(next))))
+            .descriptors(relay::descriptors())
+            .after_start(|_cx| async move { tell.send(()).map_err(|()| "nobody waits") });
+        let service = match otlp {
+            Some(otlp) => service.otlp(otlp),
+            None => service,
+        };
+        let service = service.build().unwrap();
+        let token = service.cancellation_token();
+        let running = tokio::spawn(service.run());
+        started.await.unwrap();
+        Self { running, token }
+    }
+
+    async fn stop(self) -> micro::Result<()> {
+        self.token.cancel();
+        self.running.await.unwrap()
+    }
+}
+
+async fn call(client: &Client, service: &str, text: &str) -> Result<String, tonic::Status> {
+    let mut grpc = Grpc::new(client.channel(service));
+    grpc.ready().await?;
+    let codec = ProstCodec::<String, String>::default();
+    let request = Request::new(text.to_owned());
+    let path = PathAndQuery::from_static(CALL);
+    Ok(grpc.unary(request, path, codec).await?.into_inner())
+}
+
+fn registry() -> Arc<dyn Registry> {
+    Arc::new(Memory::default())
+}
+
+#[tokio::test]
+async fn a_call_through_two_services_is_one_trace_and_each_span_the_parent_of_the_next() {
+    let collector = Collector::start().await;
+    let otlp = Otlp::to("relay", &collector.endpoint()).unwrap();
+    // This thread's alone, on which all of the test's runtime is.
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let registry = registry();
+    let back = Hop::start("back", &registry, None, None).await;
+    let front = Hop::start("front", &registry, Some("back"), Some(&otlp)).await;
+    let client = Client::builder(Arc::clone(&registry)).build().unwrap();
+    assert_eq!(call(&client, "front", "Ada").await.unwrap(), "Ada");
+    drop(client);
+    back.stop().await.unwrap();
+    // Its stop sends what waits.
+    front.stop().await.unwrap();
+
+    let taken = collector.taken();
+    assert_eq!(taken.service, "relay");
+    let roots = taken.children(&[]);
+    let [root] = roots[..] else {
+        panic!("one root in {taken:#?}");
+    };
+    // Outermost first: the test's call, its attempt, the front, the front's call and attempt, the back.
+    let mut chain = vec![root];
+    while let [child] = taken.children(&chain.last().unwrap().span_id)[..] {
+        chain.push(child);
+    }
+    let names: Vec<_> = chain.iter().map(|span| span.name.as_str()).collect();
+    let method = "test.Relay/Call";
+    assert_eq!(
+        names,
+        [method, "attempt", method, method, "attempt", method],
+        "{taken:#?}"
+    );
+    assert_eq!(chain.len(), taken.spans.len(), "there are no others: {taken:#?}");
+    assert!(
+        chain.iter().all(|span| span.trace_id == root.trace_id),
+        "{taken:#?}"
+    );
+
+    let text = |at: usize, key: &str| Taken::text(chain[at], key);
+    assert_eq!(text(0, "micro.service").as_deref(), Some("front"));
+    assert_eq!(text(3, "micro.service").as_deref(), Some("back"));
+    for at in [0, 2, 3, 5] {
+        assert_eq!(text(at, "rpc.system.name").as_deref(), Some("grpc"), "{at}");
+        assert_eq!(text(at, "rpc.method").as_deref(), Some(method), "{at}");
+        assert_eq!(
+            text(at, "rpc.response.status_code").as_deref(),
+            Some("OK"),
+            "{at}"
+        );
+    }
+    for at in [0, 1, 3, 4] {
+        assert_eq!(text(at, "server.address").as_deref(), Some("127.0.0.1"), "{at}");
+        assert!(text(at, "micro.node.id").is_some(), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_told_and_work_that_took_its_context_along_stays_in_the_trace() {
+    let collector = Collector::start().await;
+    let otlp = Otlp::to("relay", &collector.endpoint()).unwrap();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let registry = registry();
+    let back = Hop::start("back", &registry, None, None).await;
+    let front = Hop::start("front", &registry, Some("back"), None).await;
+    let client = Client::builder(Arc::clone(&registry)).build().unwrap();
+    let status = call(&client, "front", "spawn, and fail").await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    drop(client);
+    back.stop().await.unwrap();
+    front.stop().await.unwrap();
+    otlp.shutdown(LONG).await.unwrap();
+
+    let taken = collector.taken();
+    assert_eq!(taken.spans.len(), 6, "{taken:#?}");
+    assert!(
+        taken
+            .spans
+            .iter()
+            .all(|span| span.trace_id == taken.spans[0].trace_id),
+        "{taken:#?}"
+    );
+    for span in &taken.spans {
+        assert_eq!(
+            Taken::text(span, "rpc.response.status_code").as_deref(),
+            Some("INTERNAL")
+        );
+        let status = span.status.as_ref().unwrap();
+        assert_eq!(status.code, 2, "an error: {span:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_delays_no_call_and_no_stop() {
+    let otlp = Otlp::to("relay", "http://127.0.0.1:1").unwrap();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    // Far more than may wait.
+    for _ in 0..10_000 {
+        drop(info_span!("one of many"));
+    }
+    let registry = registry();
+    let hop = Hop::start("back", &registry, None, Some(&otlp)).await;
+    let client = Client::builder(Arc::clone(&registry)).build().unwrap();
+    let started = Instant::now();
+    for _ in 0..100 {
+        call(&client, "back", "Ada").await.unwrap();
+    }
+    drop(client);
+    hop.stop().await.unwrap();
+    assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn without_a_collector_nothing_is_sent_and_what_a_caller_sent_travels_on() {
+    let registry = registry();
+    let back = Hop::start("back", &registry, None, None).await;
+    let front = Hop::start("front", &registry, Some("back"), None).await;
+    let client = Client::builder(Arc::clone(&registry)).build().unwrap();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let metadata = http::HeaderMap::from_iter([("traceparent".parse().unwrap(), parent.parse().unwrap())]);
+    let context = micro::CallContext::new(None, metadata);
+    let answer = context
+        .scope(call(&client, "front", "traceparent"))
+        .await
+        .unwrap();
+    assert_eq!(answer, parent);
+    back.stop().await.unwrap();
+    front.stop().await.unwrap();
+}
+
+#[test]
+fn an_endpoint_that_is_none_says_what_is_allowed() {
+    for wrong in [
+        "",
+        "127.0.0.1:4317",
+        "https://collector:4317",
+        "http://collector",
+        "ftp://collector:1",
+    ] {
+        let error = Otlp::to("relay", wrong).unwrap_err();
+        assert_eq!(error.kind(), micro::ErrorKind::Config, "{wrong}");
+        assert!(error.to_string().contains("http://HOST:PORT"), "{error}");
+    }
+}
