@@ -148,6 +148,7 @@ impl Otlp {
     }
 
     /// What takes in the spans; nothing, if no collector was named. Give it the level that it shall have by a filter.
+    #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
