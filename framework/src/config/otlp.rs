@@ -9,7 +9,7 @@ use super::value::Parsed;
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 #[cfg_attr(
     not(feature = "otel"),
-    expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+    allow(dead_code, reason = "a build without otel checks these keys, and uses none")
 )]
 pub(super) struct Telemetry {
     otlp: Typed,
@@ -20,7 +20,7 @@ pub(super) struct Telemetry {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 #[cfg_attr(
     not(feature = "otel"),
-    expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+    allow(dead_code, reason = "a build without otel checks these keys, and uses none")
 )]
 struct Typed {
     endpoint: Option<Parsed<String>>,

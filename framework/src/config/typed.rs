@@ -25,7 +25,7 @@ pub(crate) struct Typed {
     pub(super) etcd: etcd::Typed,
     #[cfg_attr(
         not(feature = "otel"),
-        expect(dead_code, reason = "a build without otel checks these keys, and uses none")
+        allow(dead_code, reason = "a build without otel checks these keys, and uses none")
     )]
     pub(super) telemetry: otlp::Telemetry,
     /// Belongs to `micro run`, which checks it.
