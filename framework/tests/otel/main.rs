@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
-use tracing::info_span;
+use tracing::{Dispatch, info_span, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::{
@@ -73,6 +73,14 @@ async fn call(client: &Client, service: &str, text: &str) -> Result<String, toni
     Ok(grpc.unary(request, path, codec).await?.into_inner())
 }
 
+/// Sends the spans of this thread, on which all of a test's runtime is.
+fn subscribe(otlp: &Otlp) -> (DefaultGuard, Dispatch) {
+    // With one subscriber alone, a span that a thread without one is the first to reach is seen by nobody from then on.
+    let second = Dispatch::new(tracing_subscriber::registry());
+    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    (guard, second)
+}
+
 fn registry() -> Arc<dyn Registry> {
     Arc::new(Memory::default())
 }
@@ -81,8 +89,7 @@ fn registry() -> Arc<dyn Registry> {
 async fn a_call_through_two_services_is_one_trace_and_each_span_the_parent_of_the_next() {
     let collector = Collector::start().await;
     let otlp = Otlp::to("relay", &collector.endpoint()).unwrap();
-    // This thread's alone, on which all of the test's runtime is.
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let _subscribed = subscribe(&otlp);
     let registry = registry();
     let back = Hop::start("back", &registry, None, None).await;
     let front = Hop::start("front", &registry, Some("back"), Some(&otlp)).await;
@@ -139,7 +146,7 @@ async fn a_call_through_two_services_is_one_trace_and_each_span_the_parent_of_th
 async fn a_failure_is_told_and_work_that_took_its_context_along_stays_in_the_trace() {
     let collector = Collector::start().await;
     let otlp = Otlp::to("relay", &collector.endpoint()).unwrap();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let _subscribed = subscribe(&otlp);
     let registry = registry();
     let back = Hop::start("back", &registry, None, None).await;
     let front = Hop::start("front", &registry, Some("back"), None).await;
@@ -173,7 +180,7 @@ async fn a_failure_is_told_and_work_that_took_its_context_along_stays_in_the_tra
 #[tokio::test]
 async fn a_collector_that_is_away_delays_no_call_and_no_stop() {
     let otlp = Otlp::to("relay", "http://127.0.0.1:1").unwrap();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let _subscribed = subscribe(&otlp);
     // Far more than may wait.
     for _ in 0..10_000 {
         drop(info_span!("one of many"));
