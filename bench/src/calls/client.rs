@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Balance,
     /// `micro::Client`, with everything on that is on by default.
     Micro,
+    /// The same, recording as a service's client does.
+    Recording,
 }
 
 /// What is called, and how much at once.
@@ -120,7 +122,11 @@ pub(crate) fn run_counted(settings: &Counted) -> Result<()> {
         match settings.kind {
             Kind::Raw => repeat(raw(&settings.servers).await?, settings.calls).await,
             Kind::Balance => repeat(balanced(&settings.servers)?, settings.calls).await,
-            Kind::Micro => repeat(ours(&settings.servers)?, settings.calls).await,
+            Kind::Micro => repeat(ours(&settings.servers, None)?, settings.calls).await,
+            Kind::Recording => {
+                let telemetry = micro::Telemetry::new();
+                repeat(ours(&settings.servers, Some(&telemetry))?, settings.calls).await
+            }
         }
     })
 }
@@ -143,7 +149,11 @@ async fn round(settings: &Settings) -> Result<Figures> {
     match settings.kind {
         Kind::Raw => measure(raw(servers).await?, settings).await,
         Kind::Balance => measure(balanced(servers)?, settings).await,
-        Kind::Micro => measure(ours(servers)?, settings).await,
+        Kind::Micro => measure(ours(servers, None)?, settings).await,
+        Kind::Recording => {
+            let telemetry = micro::Telemetry::new();
+            measure(ours(servers, Some(&telemetry))?, settings).await
+        }
     }
 }
 
@@ -177,11 +187,17 @@ fn balanced(servers: &[SocketAddr]) -> Result<Vec<BenchClient<tonic::transport::
     ))])
 }
 
-fn ours(servers: &[SocketAddr]) -> Result<Vec<BenchClient<micro::Channel>>> {
+fn ours(
+    servers: &[SocketAddr],
+    telemetry: Option<&micro::Telemetry>,
+) -> Result<Vec<BenchClient<micro::Channel>>> {
     let nodes: Vec<_> = servers.iter().map(|server| format!("bench={server}")).collect();
     let registry: micro::registry::Static = nodes.join(",").parse()?;
-    let client = micro::Client::builder(Arc::new(registry)).build()?;
-    let channel = client.channel("bench");
+    let mut client = micro::Client::builder(Arc::new(registry));
+    if let Some(telemetry) = telemetry {
+        client = client.telemetry(telemetry);
+    }
+    let channel = client.build()?.channel("bench");
     Ok(vec![BenchClient::new(
         channel.descriptors(crate::bench::FILE_DESCRIPTOR_SET)?,
     )])

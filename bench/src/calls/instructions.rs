@@ -25,9 +25,14 @@ pub(crate) fn run(_settings: &Settings) -> Result<()> {
     let server = Running::start("tonic")?;
     let raw = instructions_a_call(Kind::Raw, &server)?;
     let micro = instructions_a_call(Kind::Micro, &server)?;
+    let recording = instructions_a_call(Kind::Recording, &server)?;
     println!("instructions of the client a unary call, on a current-thread runtime");
     println!("raw   {raw:>10.0}");
     println!("micro {micro:>10.0}   {:.3} of raw", micro / raw);
+    println!(
+        "      {recording:>10.0}   {:.3} of raw, recording",
+        recording / raw
+    );
     Ok(())
 }
 
