@@ -77,7 +77,8 @@ fn silence(random: &mut Rng, links: &[Link]) -> Plan {
     let mut plan = Plan::new(MayFail::NotIdempotent);
     plan.hedge_delay = Some(HEDGE_DELAY);
     for _ in 0..random.usize(1..=3) {
-        plan.pass(random, 500, 4_000);
+        // Simulated segments that were lost are not sent again: a server is silent until a ping has found that out.
+        plan.pass(random, 4_000, 7_000);
         let (server, clients) = (plan.any_server(random), plan.some_clients(random));
         plan.links(&clients, server, links[random.usize(..links.len())]);
         plan.pass(random, 50, 6_000);
