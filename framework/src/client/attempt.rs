@@ -15,7 +15,7 @@ use super::{
     candidate::Candidate,
     connection::Unanswered,
     incoming::Incoming,
-    response::Place,
+    response::{Place, code_of},
     retry::{Failure, PREVIOUS_ATTEMPTS},
     unsent::{self, chain},
 };
@@ -46,8 +46,8 @@ pub(super) enum Attempt {
 /// The beginning of an answer.
 pub(super) struct Answer {
     pub(super) head: response::Parts,
-    /// Whether the headers have the call's status already. As a rule it comes last, in trailers.
-    pub(super) is_ended: bool,
+    /// How the call ended, if the headers say so already. As a rule trailers do.
+    pub(super) code: Option<Code>,
     /// The first frame of the body, where it was waited for.
     pub(super) first: Option<Frame<Bytes>>,
     pub(super) incoming: Incoming,
@@ -66,7 +66,7 @@ impl Answer {
     }
 
     fn ending(&self) -> Option<&HeaderMap> {
-        if self.is_ended {
+        if self.code.is_some() {
             return Some(&self.head.headers);
         }
         self.first.as_ref().and_then(Frame::trailers_ref)
@@ -87,9 +87,11 @@ impl Call {
             Err(unanswered) => return failed(unanswered, &mut place),
         };
         // Looked up once: each look hashes a name, on the path of every call.
-        let is_ended = response.headers().contains_key(Status::GRPC_STATUS);
-        if is_ended && unsent::is_wrong_service(response.headers()) {
-            place.traced.see(response.headers());
+        let code = code_of(response.headers());
+        if let Some(code) = code
+            && unsent::is_wrong_service(response.headers())
+        {
+            place.traced.record_code(code);
             place.refused();
             return Attempt::Unsent {
                 body: None,
@@ -98,13 +100,13 @@ impl Call {
             };
         }
         place.answered();
-        if is_ended {
-            place.heard(response.headers());
+        if let Some(code) = code {
+            place.heard(code);
         }
         let (head, mut incoming) = response.into_parts();
         // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
         let mut first = None;
-        if self.kind.unary && self.kind.idempotent && !is_ended {
+        if self.kind.unary && self.kind.idempotent && code.is_none() {
             first = match incoming.frame().await.transpose() {
                 Ok(frame) => frame,
                 Err(error) => {
@@ -114,13 +116,14 @@ impl Call {
                     return Attempt::Failed { status, endpoint };
                 }
             };
-            if let Some(trailers) = first.as_ref().and_then(Frame::trailers_ref) {
-                place.heard(trailers);
+            let trailers = first.as_ref().and_then(Frame::trailers_ref);
+            if let Some(code) = trailers.and_then(code_of) {
+                place.heard(code);
             }
         }
         Attempt::Answered(Answer {
             head,
-            is_ended,
+            code,
             first,
             incoming,
             place,

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
 use tokio::time;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use super::{
     attempt::{Answer, Attempt},
@@ -17,7 +17,7 @@ use super::{
     observe::Observed,
     options::CallOptions,
     peer::NODE_HEADER,
-    response::{Deadline, Place, ResponseBody, deadline_exceeded, is_failure},
+    response::{Deadline, Place, ResponseBody, deadline_exceeded},
     retry::{Failure, Retry},
     target::Target,
     times::Times,
@@ -225,22 +225,21 @@ impl Call {
     fn answer(&mut self, answer: Answer) -> Response<Body> {
         let Answer {
             mut head,
-            is_ended,
+            code,
             first,
             incoming,
             place,
         } = answer;
         let peer = place.endpoint.peer.clone();
-        if is_ended
-            && is_failure(&head.headers)
+        if code.is_some_and(|code| code != Code::Ok)
             && let Some(node) = peer.header()
         {
             head.headers.insert(NODE_HEADER, node);
         }
         let mut observed = mem::take(&mut self.observed);
         observed.answered(&peer);
-        if is_ended {
-            observed.see(&head.headers);
+        if let Some(code) = code {
+            observed.see(code);
         }
         head.extensions.insert(peer);
         let deadline = self.times.end.map(|end| Deadline::new(end, self.times.timeout));

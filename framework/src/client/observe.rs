@@ -54,12 +54,10 @@ impl Observed {
         }
     }
 
-    /// Takes in the status, if headers or trailers have it.
-    pub(super) fn see(&mut self, headers: &HeaderMap) {
-        if let Some(watched) = &mut self.0
-            && let Some(value) = headers.get(Status::GRPC_STATUS)
-        {
-            watched.code = Some(Code::from_bytes(value.as_bytes()));
+    /// Takes in how the node says that the call ended.
+    pub(super) fn see(&mut self, code: Code) {
+        if let Some(watched) = &mut self.0 {
+            watched.code = Some(code);
         }
     }
 
@@ -173,15 +171,6 @@ impl Traced {
             if code != Code::Ok {
                 span.record("otel.status_code", "ERROR");
             }
-        }
-    }
-
-    /// Takes in the status, if headers or trailers have it.
-    pub(super) fn see(&self, headers: &HeaderMap) {
-        if self.0.is_some()
-            && let Some(value) = headers.get(Status::GRPC_STATUS)
-        {
-            self.record_code(Code::from_bytes(value.as_bytes()));
         }
     }
 

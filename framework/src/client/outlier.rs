@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::{picker::Nodes, streak::Streak};
 
@@ -66,22 +65,20 @@ pub(super) fn usable(nodes: &Nodes) -> Nodes {
     nodes.iter().filter(|node| !node.ejected).cloned().collect()
 }
 
-/// Whether headers or trailers say that the node could not do its work: it was unavailable, or had no answer in time.
-/// `None` where they say nothing of how the call ended.
-pub(super) fn failed(headers: &HeaderMap) -> Option<bool> {
-    let status = headers.get(Status::GRPC_STATUS)?;
-    let code = Code::from_bytes(status.as_bytes());
-    Some(matches!(code, Code::Unavailable | Code::DeadlineExceeded))
+/// Whether a call that ended so shows that the node could not do its work: it was unavailable, or had no answer in time.
+pub(super) fn is_failure(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use micro_registry::Node;
     use proptest::prelude::*;
     use tokio::time;
 
     use super::{
-        super::{candidate::Candidate, streak::FAILURES_MAX},
+        super::{candidate::Candidate, response::code_of, streak::FAILURES_MAX},
         *,
     };
 
@@ -114,6 +111,7 @@ mod tests {
 
     #[test]
     fn what_the_application_answers_is_no_failure_of_the_node() {
+        let failed = |headers: &HeaderMap| code_of(headers).map(is_failure);
         let says = |code: &'static str| {
             failed(&HeaderMap::from_iter([(
                 "grpc-status".parse().unwrap(),

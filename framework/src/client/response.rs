@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     candidate::Candidate,
@@ -74,16 +74,14 @@ impl Place {
         self.connection.set_answered();
     }
 
-    /// Takes in what headers or trailers say of how the call ended, if anything.
-    pub(super) fn heard(&mut self, headers: &HeaderMap) {
-        self.traced.see(headers);
-        match outlier::failed(headers) {
-            Some(true) => self.failed(),
-            Some(false) if !self.judged => {
-                self.judged = true;
-                self.endpoint.flags.streak.succeeded();
-            }
-            _ => {}
+    /// Takes in how the node says that the call ended.
+    pub(super) fn heard(&mut self, code: Code) {
+        self.traced.record_code(code);
+        if outlier::is_failure(code) {
+            self.failed();
+        } else if !self.judged {
+            self.judged = true;
+            self.endpoint.flags.streak.succeeded();
         }
     }
 
@@ -228,9 +226,12 @@ impl http_body::Body for ResponseBody {
                 let Some(trailers) = frame.trailers_mut() else {
                     return Poll::Ready(Some(Ok(frame)));
                 };
-                this.place.iter_mut().for_each(|place| place.heard(trailers));
-                this.observed.see(trailers);
-                if is_failure(trailers)
+                let code = code_of(trailers);
+                if let Some(code) = code {
+                    this.place.iter_mut().for_each(|place| place.heard(code));
+                    this.observed.see(code);
+                }
+                if code.is_some_and(|code| code != Code::Ok)
                     && let Some(node) = this.peer.header()
                 {
                     trailers.insert(NODE_HEADER, node);
@@ -277,11 +278,10 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// Whether headers or trailers carry a status other than OK.
-pub(super) fn is_failure(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(Status::GRPC_STATUS)
-        .is_some_and(|status| status != "0")
+/// How a call ended, if headers or trailers say so.
+pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
+    let status = headers.get(Status::GRPC_STATUS)?;
+    Some(Code::from_bytes(status.as_bytes()))
 }
 
 /// The status of a call whose deadline has passed.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::budget::Budget;
+use super::{budget::Budget, response::code_of};
 use crate::backoff::Backoff;
 
 /// What a server says of when, or whether, a call may be sent again (gRFC A6).
@@ -96,7 +96,7 @@ impl Failure {
 
     /// What the server answered in headers or trailers, if that is a failure.
     pub(super) fn answered(headers: &HeaderMap) -> Option<Self> {
-        let code = Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes());
+        let code = code_of(headers)?;
         (code != Code::Ok).then(|| Self {
             code,
             pushback: Pushback::read(headers),
