@@ -1,9 +1,6 @@
 //! `micro gateway`: HTTP and JSON in front of services, as a service of its own.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, path::Path};
 
 use clap::Args;
 use micro::ServiceBuilder;
@@ -15,6 +12,7 @@ use crate::{
     failure::{Failure, Result, chain},
     lookup::{place, registry_settings},
     output::say,
+    settings::{FILE, named_file, read},
 };
 
 /// What the help of the command ends with.
@@ -41,11 +39,8 @@ pub(crate) struct Arguments {
     pub(crate) address: Option<String>,
 }
 
-/// The file that is read when `MICRO_CONFIG` names no other.
-const FILE: &str = "micro.toml";
-
-/// The rest of the file is for the framework to read.
-#[derive(Deserialize)]
+/// What is the gateway's in `micro.toml`.
+#[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
     gateway: Settings,
@@ -54,8 +49,10 @@ struct File {
 /// Runs a gateway until it is told to stop.
 pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments) -> Result<()> {
     let place = place(&registry_settings(registry)?);
-    let file = named_file();
-    let settings = exported(read(file.as_deref())?, arguments);
+    let named = named_file();
+    let path = named.as_deref().unwrap_or(Path::new(FILE));
+    let file: File = read(path, named.is_some())?;
+    let settings = exported(file.gateway, arguments);
     let exports: Vec<_> = settings.exports().iter().map(ToString::to_string).collect();
     if exports.is_empty() {
         return Err(Failure::usage(
@@ -120,36 +117,14 @@ fn configured(
     Ok(builder.environment(variables))
 }
 
-fn named_file() -> Option<PathBuf> {
-    env::var_os("MICRO_CONFIG")
-        .filter(|named| !named.is_empty())
-        .map(PathBuf::from)
-}
-
-/// Reads the table; a file that is not there says nothing, unless it was named.
-fn read(named: Option<&Path>) -> Result<Settings> {
-    let path = named.unwrap_or(Path::new(FILE));
-    match fs::read_to_string(path) {
-        Ok(text) => parse(&text).map_err(|reason| Failure::new(format!("`{}`: {reason}", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(Settings::default()),
-        Err(error) => Err(Failure::because(format!("read `{}`", path.display()), &error)),
-    }
-}
-
-fn parse(text: &str) -> Result<Settings, String> {
-    toml::from_str::<File>(text)
-        .map(|file| file.gateway)
-        .map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map(|before| before.matches('\n').count() + 1);
-            let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            format!("{place}{}", error.message())
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        settings::parse(text).map(|file: File| file.gateway)
+    }
 
     fn shown(settings: &Settings) -> Vec<String> {
         settings.exports().iter().map(ToString::to_string).collect()

@@ -17,6 +17,7 @@ mod new;
 mod output;
 mod run;
 mod services;
+mod settings;
 mod watch;
 
 use std::{io::Write, process::ExitCode};

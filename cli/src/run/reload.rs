@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::sync::watch;
 
 use super::{package::Package, sources::Sources};
-use crate::{failure::Result, output::say};
+use crate::{failure::Result, output::say, settings::FILE};
 
 /// Follows the sources until it is dropped. A build that fails leaves what runs as it is.
 pub(super) async fn reload(package: Package, release: bool, versions: watch::Sender<u64>) {
@@ -18,7 +18,7 @@ pub(super) async fn reload(package: Package, release: bool, versions: watch::Sen
     };
     loop {
         let changed = sources.changed().await;
-        let settings = package.folder.join("micro.toml");
+        let settings = package.folder.join(FILE);
         let is_set_anew = changed.contains(&settings);
         match build(&package, release, &changed).await {
             Ok(is_new) if is_new || is_set_anew => {

@@ -1,15 +1,13 @@
 //! The table `[run]` of `micro.toml`: what `micro run` does when the command line does not say.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::{
     arguments::NODES_MAX,
     failure::{Failure, Result},
+    settings::{FILE, named_file, read},
 };
 
 /// What can be said in `[run]`; the command line comes first.
@@ -51,8 +49,8 @@ impl Settings {
     }
 }
 
-/// The rest of the file is the service's to read.
-#[derive(Deserialize)]
+/// What is `micro run`'s in `micro.toml`.
+#[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
     run: Settings,
@@ -68,14 +66,14 @@ pub(super) struct SettingsFile {
 impl SettingsFile {
     /// The file of the service in `folder`; a relative `MICRO_CONFIG` counts from where the command was started.
     pub(super) fn of(folder: &Path) -> Result<Self> {
-        let Some(named) = env::var_os("MICRO_CONFIG").filter(|named| !named.is_empty()) else {
+        let Some(named) = named_file() else {
             return Ok(Self {
-                path: folder.join("micro.toml"),
+                path: folder.join(FILE),
                 is_named: false,
             });
         };
         let path = std::path::absolute(&named)
-            .map_err(|error| Failure::because(format!("find `{}`", Path::new(&named).display()), &error))?;
+            .map_err(|error| Failure::because(format!("find `{}`", named.display()), &error))?;
         Ok(Self { path, is_named: true })
     }
 
@@ -86,36 +84,18 @@ impl SettingsFile {
 
     /// Reads the table; a file that is not there says nothing, unless it was named.
     pub(super) fn read(&self) -> Result<Settings> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => {
-                return Ok(Settings::default());
-            }
-            Err(error) => {
-                return Err(Failure::because(
-                    format!("read `{}`", self.path.display()),
-                    &error,
-                ));
-            }
-        };
-        parse(&text).map_err(|error| Failure::new(format!("`{}`: {}", self.path.display(), error)))
+        read(&self.path, self.is_named).map(|file: File| file.run)
     }
-}
-
-fn parse(text: &str) -> Result<Settings, String> {
-    toml::from_str::<File>(text)
-        .map(|file| file.run)
-        .map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map(|before| before.matches('\n').count() + 1);
-            let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            format!("{place}{}", error.message())
-        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        settings::parse(text).map(|file: File| file.run)
+    }
 
     #[test]
     fn the_table_is_read_and_the_rest_of_the_file_is_left_alone() {
