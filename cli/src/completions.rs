@@ -1,9 +1,11 @@
 //! What the shell completes: the command's own words, and the names of services and methods that the registry knows.
 
 use std::{
+    collections::HashSet,
     env,
     ffi::OsStr,
     io::{self, Write},
+    iter,
     time::Duration,
 };
 
@@ -26,18 +28,6 @@ use crate::{
 const ASKED: &str = "MICRO_COMPLETE";
 /// How long somebody who pressed the key waits for names; without an answer there are none.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The options before which a value of theirs follows as a word of its own.
-const WITH_VALUE: [&str; 9] = [
-    "--registry",
-    "--registry-address",
-    "--timeout",
-    "--header",
-    "-H",
-    "--nodes",
-    "-n",
-    "--rate",
-    "--duration",
-];
 
 /// Answers the shell and ends the process, if it is the shell that asks.
 pub(crate) fn answer() {
@@ -140,12 +130,27 @@ fn value(words: &[String], option: &str) -> Option<String> {
 
 /// The words that are no options: the command, then its arguments.
 fn positions(words: &[String]) -> impl Iterator<Item = &str> {
+    let with_value = options_with_value();
     let mut is_value = false;
     words.iter().map(String::as_str).filter(move |word| {
         let is_position = !is_value && !word.starts_with('-');
-        is_value = WITH_VALUE.contains(word);
+        is_value = with_value.contains(*word);
         is_position
     })
+}
+
+/// The options of all commands before which a value of theirs follows as a word of its own.
+fn options_with_value() -> HashSet<String> {
+    let command = Arguments::command();
+    let all = iter::once(&command).chain(command.get_subcommands());
+    all.flat_map(clap::Command::get_arguments)
+        .filter(|option| option.get_action().takes_values())
+        .flat_map(|option| {
+            let long = option.get_long().map(|long| format!("--{long}"));
+            let short = option.get_short().map(|short| format!("-{short}"));
+            long.into_iter().chain(short)
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,11 +8,9 @@ use std::{
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::ModifyKind};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::mpsc, time::Instant};
 
+use super::supervisor::passed;
 use crate::failure::{Failure, Result};
 
 /// How long it must be quiet: an editor writes one file in several steps, and a version control many files.
@@ -127,13 +125,6 @@ fn is_change(kind: EventKind) -> bool {
         EventKind::Any | EventKind::Create(_) | EventKind::Remove(_) | EventKind::Other => true,
         EventKind::Modify(kind) => !matches!(kind, ModifyKind::Metadata(_)),
         EventKind::Access(_) => false,
-    }
-}
-
-async fn passed(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

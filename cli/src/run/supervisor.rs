@@ -181,7 +181,8 @@ impl Run {
     }
 }
 
-async fn passed(deadline: Option<Instant>) {
+/// Waits until then; for ever, if there is no such time.
+pub(super) async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
