@@ -2,6 +2,7 @@
 
 mod executions;
 mod load;
+mod looks;
 mod namespace;
 mod observed;
 mod outcome;

@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use micro::{Channel, EndpointState};
-use tokio::task::JoinHandle;
 
-use super::pass;
+use super::looks::Looks;
 
 /// How often the client is asked; no registry tells of changes faster than its client takes them in.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -17,42 +15,24 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Who was ready for calls at one moment.
 type Look = (Instant, BTreeSet<String>);
 
-/// Writes down which nodes are ready for calls. It ends when it is dropped.
+/// Which nodes were ready for calls at each look.
 #[derive(Debug)]
-pub(super) struct Presence {
-    task: JoinHandle<()>,
-    looks: Arc<Mutex<Vec<Look>>>,
-}
+pub(super) struct Presence(Looks<BTreeSet<String>>);
 
 impl Presence {
     /// Looks at the nodes of `channel` from now on.
     pub(super) fn of(channel: Channel) -> Self {
-        let looks = Arc::new(Mutex::new(Vec::new()));
-        let written = Arc::clone(&looks);
-        let task = tokio::spawn(async move {
-            loop {
-                let endpoints = channel.endpoints().await.expect("the client is there");
-                let ready = endpoints
-                    .iter()
-                    .filter(|endpoint| endpoint.state == EndpointState::Ready)
-                    .map(|endpoint| endpoint.node.id().to_owned());
-                let look = (Instant::now(), ready.collect());
-                written.lock().expect("no panic while locked").push(look);
-                pass(INTERVAL).await;
-            }
-        });
-        Self { task, looks }
+        Self(Looks::start(channel, INTERVAL, |endpoints| {
+            let ready = endpoints
+                .iter()
+                .filter(|endpoint| endpoint.state == EndpointState::Ready);
+            ready.map(|endpoint| endpoint.node.id().to_owned()).collect()
+        }))
     }
 
     /// The longest time between `from` and `to` for which `node` was not ready.
     pub(super) fn absence(&self, node: &str, from: Instant, to: Instant) -> Duration {
-        absence(&self.looks.lock().expect("no panic while locked"), node, from, to)
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.0.read(|looks| absence(looks, node, from, to))
     }
 }
 
