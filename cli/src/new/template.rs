@@ -98,3 +98,23 @@ fn sources<'a>(folder: &'a Dir<'a>) -> Result<Vec<(&'a str, &'a str)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each template has them for itself, as `cargo generate` reads one folder alone.
+    #[test]
+    fn what_templates_have_in_common_is_the_same_in_each() {
+        for file in [
+            ".dockerignore",
+            ".github/workflows/ci.yml",
+            ".gitignore",
+            "Dockerfile",
+            "micro.toml",
+        ] {
+            let text = |template: &'static Dir<'static>| template.get_file(file).unwrap().contents_utf8();
+            assert_eq!(text(&CLIENT), text(&SERVICE), "{file}");
+        }
+    }
+}
