@@ -1,4 +1,4 @@
-//! A server for tests: the services of `proto/shop.proto`, served without generated code.
+//! A server for tests: the services of `proto/shop.proto` and `proto/desk.proto`, served without generated code.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use prost::Message;
+
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -27,7 +27,7 @@ use tonic::{
     transport::Server,
 };
 
-use super::codec::DynamicCodec;
+use super::{codec::DynamicCodec, json::to_json};
 
 /// Which reflection a [`Fake`] offers.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,15 @@ impl Fake {
         Self::start_with(reflection, pool()).await
     }
 
+    /// Starts a server of `proto/desk.proto`, whose methods have paths of their own and answer with what they were asked.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start_desk() -> io::Result<Self> {
+        Self::start_with(Reflection::V1, desk_pool()).await
+    }
+
     /// Starts a server that describes itself by `pool`.
     ///
     /// # Errors
@@ -82,7 +91,11 @@ impl Fake {
             Ok(request)
         };
         let mut routes = Routes::builder();
-        routes.add_service(Shop {
+        routes.add_service(Served::<SHOP> {
+            pool: pool.clone(),
+            seen: Arc::clone(&seen),
+        });
+        routes.add_service(Served::<DESK> {
             pool,
             seen: Arc::clone(&seen),
         });
@@ -143,24 +156,48 @@ impl Drop for Fake {
 /// The descriptors of the test protos.
 #[must_use]
 pub fn pool() -> DescriptorPool {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-    let set = protox::compile(["shop.proto"], [folder]).expect("the test protos compile");
-    DescriptorPool::decode(set.encode_to_vec().as_slice()).expect("what protox made is a descriptor set")
+    compile("shop.proto")
 }
 
+/// The descriptors of the test proto whose methods have paths of their own.
+#[must_use]
+pub fn desk_pool() -> DescriptorPool {
+    compile("desk.proto")
+}
+
+fn compile(file: &str) -> DescriptorPool {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let mut compiler = protox::Compiler::new([folder]).expect("the folder of the test protos is there");
+    compiler.include_imports(true);
+    compiler.open_file(file).expect("the test protos compile");
+    // Encoded by protox itself, as prost-types have no place for extensions.
+    let set = compiler.encode_file_descriptor_set();
+    DescriptorPool::decode(set.as_slice()).expect("what protox made is a descriptor set")
+}
+
+const SHOP: u8 = 0;
+const DESK: u8 = 1;
+
 #[derive(Clone)]
-struct Shop {
+struct Served<const WHICH: u8> {
     pool: DescriptorPool,
     seen: Arc<Seen>,
 }
 
-impl NamedService for Shop {
+impl NamedService for Served<SHOP> {
     const NAME: &'static str = "shop.Shop";
+}
+
+impl NamedService for Served<DESK> {
+    const NAME: &'static str = "desk.Desk";
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl tower_service::Service<http::Request<Body>> for Shop {
+impl<const WHICH: u8> tower_service::Service<http::Request<Body>> for Served<WHICH>
+where
+    Self: NamedService,
+{
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Answering<Result<Self::Response, Infallible>>;
@@ -244,6 +281,11 @@ impl StreamingService<DynamicMessage> for Handler {
                     Box::pin(tokio_stream::once(reply))
                 }
                 "Chat" => Box::pin(orders.map(move |order| reply(&method, &name(&order?), &metadata, 1))),
+                _ if method.parent_service().full_name() == Served::<DESK>::NAME => {
+                    let request = orders.message().await?;
+                    let request = request.ok_or_else(|| Status::invalid_argument("no request"))?;
+                    Box::pin(tokio_stream::once(echo(&method, &request)))
+                }
                 times => {
                     let count = if times == "Track" { 3 } else { 1 };
                     let order = orders.message().await?;
@@ -293,6 +335,20 @@ fn reply(
     let mut reply = DynamicMessage::new(method.output());
     reply.set_field_by_name("message", Value::String(message));
     reply.set_field_by_name("count", Value::I32(count));
+    Ok(reply)
+}
+
+/// The name of the method, the request as JSON, and the book that came with it.
+fn echo(method: &MethodDescriptor, request: &DynamicMessage) -> Result<DynamicMessage, Status> {
+    let json = to_json(request).map_err(|error| Status::internal(error.to_string()))?;
+    let mut reply = DynamicMessage::new(method.output());
+    reply.set_field_by_name("method", Value::String(method.name().to_owned()));
+    reply.set_field_by_name("request", Value::String(json));
+    if request.has_field_by_name("book")
+        && let Some(book) = request.get_field_by_name("book")
+    {
+        reply.set_field_by_name("book", book.into_owned());
+    }
     Ok(reply)
 }
 

@@ -8,8 +8,8 @@ use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use micro_dynamic::to_json;
-use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde_json::json;
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, ReflectMessage, SerializeOptions};
+use serde_json::{Value, json};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Duration, Instant, timeout, timeout_at},
@@ -23,17 +23,40 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A line that is no event.
 const SIGN_OF_LIFE: &[u8] = b":\n\n";
 
-/// One message.
-pub(crate) fn message(reply: &DynamicMessage) -> Result<Response<Body>, Status> {
-    let json =
-        to_json(reply).map_err(|error| Status::internal(format!("write the answer as JSON: {error}")))?;
-    Ok(response(Format::Json, Body::new(Full::from(json))))
+/// One message, or the only field of it that is shown.
+pub(crate) fn message(
+    reply: &DynamicMessage,
+    only: Option<&FieldDescriptor>,
+) -> Result<Response<Body>, Status> {
+    Ok(response(Format::Json, Body::new(Full::from(json(reply, only)?))))
+}
+
+fn json(reply: &DynamicMessage, only: Option<&FieldDescriptor>) -> Result<String, Status> {
+    let written = match only {
+        None => to_json(reply),
+        Some(field) => field_to_json(reply, field),
+    };
+    written.map_err(|error| Status::internal(format!("write the answer as JSON: {error}")))
+}
+
+fn field_to_json(reply: &DynamicMessage, field: &FieldDescriptor) -> Result<String, serde_json::Error> {
+    let mut part = DynamicMessage::new(reply.descriptor());
+    let is_set = reply.has_field(field);
+    if is_set {
+        part.set_field(field, reply.get_field(field).into_owned());
+    }
+    // What is not set is in the JSON of the whole as little as in the message, and is here by itself.
+    let options = SerializeOptions::new().skip_default_fields(is_set);
+    let value = part.serialize_with_options(serde_json::value::Serializer, &options)?;
+    Ok(value.get(field.json_name()).unwrap_or(&Value::Null).to_string())
 }
 
 /// The messages of a stream, each as it comes, and how it ended if not well. Dropping the body ends the call.
 pub(crate) struct Replies {
     pub(crate) format: Format,
     pub(crate) replies: Streaming<DynamicMessage>,
+    /// The only field of each that is shown.
+    pub(crate) only: Option<FieldDescriptor>,
     pub(crate) deadline: Instant,
     pub(crate) pool: DescriptorPool,
     pub(crate) id: RequestId,
@@ -69,9 +92,9 @@ impl Replies {
         };
         let failure = match message {
             Ok(Ok(None)) => return self.good_end(),
-            Ok(Ok(Some(reply))) => match to_json(&reply) {
+            Ok(Ok(Some(reply))) => match json(&reply, self.only.as_ref()) {
                 Ok(json) => return Some((self.piece("result", &json), false)),
-                Err(error) => Status::internal(format!("write the answer as JSON: {error}")),
+                Err(status) => status,
             },
             Ok(Err(status)) => status,
             Err(_) => Status::deadline_exceeded("the stream took longer than it may"),

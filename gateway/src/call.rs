@@ -1,7 +1,8 @@
 //! One request, from its checks to its answer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use micro::{CallOptions, Client};
 use micro_dynamic::{invoke, invoke_streaming};
@@ -15,13 +16,14 @@ use tonic::{Code, Status, body::Body};
 use crate::{
     accept::Format,
     answer::{self, Replies},
-    exported::Exported,
+    binding::BodyPlace,
     fault::{self, Fault},
+    fields,
+    find::{Allow, Destination, Lookup, Lost},
     headers::{self, RequestId},
-    path::Path,
     query, request,
     settings::Settings,
-    table::Route,
+    site::Site,
     told::Told,
 };
 
@@ -29,29 +31,15 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Calls {
     settings: Settings,
-    services: BTreeMap<String, Exported>,
+    site: Site,
     places: Arc<Semaphore>,
     told: Told,
 }
 
-/// How a method may be asked for.
-const POST: &str = "POST, OPTIONS";
-const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
-
 impl Calls {
     pub(crate) fn new(settings: Settings, client: &Client) -> Self {
-        let mut exports: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for export in &settings.export {
-            exports
-                .entry(export.service().to_owned())
-                .or_default()
-                .push(export.clone());
-        }
-        let services = exports
-            .into_iter()
-            .map(|(name, exports)| (name.clone(), Exported::new(&name, exports, client.clone())));
         Self {
-            services: services.collect(),
+            site: Site::new(&settings.export, client),
             places: Arc::new(Semaphore::new(settings.calls_max.min(Semaphore::MAX_PERMITS))),
             told: Told::default(),
             settings,
@@ -84,29 +72,18 @@ impl Calls {
         if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
             return Err(Fault::invalid("the request has two lengths"));
         }
-        let path = Path::parse(request.uri().path()).map_err(|error| Fault::invalid(error.to_string()))?;
-        let exported = self.services.get(&path.service).ok_or_else(Fault::not_found)?;
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Fault::overloaded())?;
-
         let unary_deadline = begun + headers::timeout(headers, &self.settings, false)?;
-        let table = timeout_at(unary_deadline, exported.table()).await;
-        let table = table.unwrap_or_else(|_| Err(Status::deadline_exceeded("the service is not known yet")));
-        let table = table.map_err(|status| self.fault_of_lookup(&path.service, &status, id))?;
-        let route = table.find(&path).ok_or_else(Fault::not_found)?;
-
-        let allowed = if route.has_no_side_effects {
-            GET_AND_POST
-        } else {
-            POST
+        let found = self
+            .site
+            .find(request.uri().path(), request.method(), unary_deadline)
+            .await;
+        let to = match found.map_err(|lost| self.fault_of_lookup(lost, id))? {
+            Lookup::Destination(destination) => destination,
+            Lookup::Options(allow) => return Ok(options(&allow)),
         };
-        if request.method() == Method::OPTIONS {
-            return Ok(options(allowed));
-        }
-        let is_get = request.method() == Method::GET || request.method() == Method::HEAD;
-        if request.method() != Method::POST && !(is_get && route.has_no_side_effects) {
-            return Err(Fault::not_allowed(allowed));
-        }
+        let route = &to.route;
         if route.method.is_client_streaming() {
             let message = "the method takes a stream of messages, which has no form here";
             return Err(Fault::new(
@@ -118,14 +95,12 @@ impl Calls {
         let is_stream = route.method.is_server_streaming();
         let call = Call {
             id,
-            service: &path.service,
-            exported,
-            route,
             format: Format::wanted(headers, is_stream)?,
             deadline: begun + headers::timeout(headers, &self.settings, is_stream)?,
+            to: &to,
         };
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
-        let request = timeout_at(unary_deadline, self.request(request, &call, is_get))
+        let request = timeout_at(unary_deadline, self.request(request, &call))
             .await
             .map_err(|_| {
                 let message = "the body did not come in time";
@@ -139,19 +114,29 @@ impl Calls {
         &self,
         request: Request<Body>,
         call: &Call<'_>,
-        is_get: bool,
     ) -> Result<tonic::Request<DynamicMessage>, Fault> {
         let metadata = headers::metadata(&request, &self.settings, call.id);
         let (parts, body) = request.into_parts();
-        let descriptor = call.route.method.input();
-        let message = if is_get {
-            query::message(&descriptor, parts.uri.query().unwrap_or_default())?
-        } else if parts.uri.query().is_some() {
-            return Err(Fault::invalid(
-                "a POST request has its message in its body, and no query",
-            ));
-        } else {
+        let descriptor = call.to.route.method.input();
+        let query = parts.uri.query();
+        let message = if let Some((binding, values)) = &call.to.bound {
+            let bytes = match binding.body {
+                BodyPlace::Nowhere => Bytes::new(),
+                BodyPlace::Whole | BodyPlace::Field(_) => {
+                    request::bytes(&parts.headers, body, &self.settings).await?
+                }
+            };
+            let depth_max = self.settings.json_depth_max;
+            fields::message(&descriptor, &binding.body, values, query, &bytes, depth_max)?
+        } else if parts.method == Method::POST {
+            if query.is_some() {
+                return Err(Fault::invalid(
+                    "a POST request has its message in its body, and no query",
+                ));
+            }
             request::message(&descriptor, &parts.headers, body, &self.settings).await?
+        } else {
+            query::message(&descriptor, query.unwrap_or_default())?
         };
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = metadata;
@@ -167,13 +152,19 @@ impl Calls {
         let left = call.deadline.saturating_duration_since(Instant::now());
         let mut request = request.map(tokio_stream::once);
         request.extensions_mut().insert(CallOptions::new().timeout(left));
-        let (channel, method) = (call.route.channel.clone(), &call.route.method);
+        let (channel, method) = (call.to.route.channel.clone(), &call.to.route.method);
+        let only = call
+            .to
+            .bound
+            .as_ref()
+            .and_then(|(binding, _)| binding.response_body.clone());
         let answered = if method.is_server_streaming() {
             let replies = invoke_streaming(channel, method, request).await;
             replies.map(|replies| {
                 Replies {
                     format: call.format,
                     replies: replies.into_inner(),
+                    only,
                     deadline: call.deadline,
                     pool: method.parent_pool().clone(),
                     id: call.id.clone(),
@@ -183,12 +174,16 @@ impl Calls {
             })
         } else {
             let reply = invoke(channel, method, request).await;
-            reply.and_then(|reply| answer::message(reply.get_ref()))
+            reply.and_then(|reply| answer::message(reply.get_ref(), only.as_ref()))
         };
         answered.map_err(|status| self.fault_of_call(&call, &status))
     }
 
-    fn fault_of_lookup(&self, service: &str, status: &Status, id: &RequestId) -> Fault {
+    fn fault_of_lookup(&self, lost: Lost, id: &RequestId) -> Fault {
+        let (service, status) = match lost {
+            Lost::Fault(fault) => return fault,
+            Lost::Service(service, status) => (service, status),
+        };
         if self.told.again() {
             tracing::warn!(service, id = id.as_str(), %status, "an exported service is not known");
         }
@@ -209,31 +204,29 @@ impl Calls {
 
     fn fault_of_call(&self, call: &Call<'_>, status: &Status) -> Fault {
         if status.code() == Code::Unimplemented {
-            call.exported.doubt();
+            call.to.exported.doubt();
         }
         if fault::is_hidden(status) && self.told.again() {
-            let (service, method) = (call.service, call.route.name());
+            let (service, method) = (&*call.to.service, call.to.route.name());
             tracing::warn!(service, method, id = call.id.as_str(), %status, "a call failed");
         }
-        Fault::of_call(status, call.route.method.parent_pool())
+        Fault::of_call(status, call.to.route.method.parent_pool())
     }
 }
 
 /// A request that has passed its checks.
 struct Call<'a> {
     id: &'a RequestId,
-    service: &'a str,
-    exported: &'a Exported,
-    route: &'a Route,
+    to: &'a Destination<'a>,
     format: Format,
     deadline: Instant,
 }
 
-fn options(allowed: &'static str) -> Response<Body> {
+fn options(allow: &Allow) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-        .headers_mut()
-        .insert(header::ALLOW, http::HeaderValue::from_static(allowed));
+    if let Ok(allow) = http::HeaderValue::try_from(allow.to_string()) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
     response
 }

@@ -11,7 +11,7 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
 
-use crate::headers::RequestId;
+use crate::{find::Allow, headers::RequestId};
 
 /// Whose metadata names the node that answered; what has none was made on this side of the wire.
 const NODE: &str = "micro-node";
@@ -28,7 +28,7 @@ pub(crate) struct Fault {
     code: Code,
     message: Cow<'static, str>,
     details: Vec<Value>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
     retry_after_seconds: Option<u64>,
 }
 
@@ -63,11 +63,23 @@ impl Fault {
     }
 
     /// The HTTP method does not fit: 405.
-    pub(crate) fn not_allowed(allow: &'static str) -> Self {
+    pub(crate) fn not_allowed(allow: &Allow) -> Self {
         let message = format!("allowed are {allow}");
         Self {
-            allow: Some(allow),
+            allow: Some(allow.to_string()),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, message)
+        }
+    }
+
+    /// It is not known whether there is anything here, as a service has not described itself yet: 503.
+    pub(crate) fn not_known() -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Unavailable,
+                "no service that is known has such a method, and one is not known yet",
+            )
         }
     }
 
@@ -113,8 +125,8 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.and_then(|allow| allow.try_into().ok()) {
+            headers.insert(header::ALLOW, allow);
         }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());

@@ -10,7 +10,7 @@ use prost_reflect::{
     },
 };
 
-use crate::{path::Path, query, request};
+use crate::{path::Path, query, request, segments::Segments};
 
 /// How deep the bodies of the fuzzer may be nested.
 const DEPTH_MAX: usize = 64;
@@ -22,6 +22,13 @@ const DEPTH_MAX: usize = 64;
 /// When that does not hold.
 pub fn path(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
+    if let Some(segments) = Segments::parse(text) {
+        let is_sound = |part: &String| {
+            !matches!(part.as_str(), "" | "." | "..")
+                && !part.contains(['/', '\\', '%', ';', '?', '#', '\0', '\r', '\n'])
+        };
+        assert!(segments.parts.iter().all(is_sound), "{segments:?}");
+    }
     let Ok(path) = Path::parse(text) else { return };
     assert!(text.starts_with('/') && !text.contains("//"));
     for part in [Some(&path.service), path.kind.as_ref(), Some(&path.method)]

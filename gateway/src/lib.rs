@@ -14,22 +14,30 @@
 
 mod accept;
 mod answer;
+mod binding;
+mod bindings;
 mod call;
 mod edition;
 mod export;
 mod exported;
 mod fault;
+mod fields;
+mod find;
 mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gateway;
 mod headers;
+mod http_rule;
 mod names;
 mod path;
 mod query;
 mod request;
+mod segments;
 mod settings;
+mod site;
 mod table;
+mod template;
 #[cfg(test)]
 mod tests;
 mod told;

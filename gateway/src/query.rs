@@ -15,6 +15,15 @@ const NAMES_MAX: usize = 8;
 /// Reads the message that a query holds. A name leads to a field, dots to the fields within it; a name that comes several
 /// times is a list.
 pub(crate) fn message(descriptor: &MessageDescriptor, query: &str) -> Result<DynamicMessage, Fault> {
+    message_with(descriptor, &[], query)
+}
+
+/// Reads the message that a query holds together with `values`, which are names and values that were in the path.
+pub(crate) fn message_with(
+    descriptor: &MessageDescriptor,
+    values: &[(String, String)],
+    query: &str,
+) -> Result<DynamicMessage, Fault> {
     if query.len() > LENGTH_MAX {
         return Err(Fault::invalid(format!(
             "the query is longer than {LENGTH_MAX} bytes"
@@ -30,9 +39,12 @@ pub(crate) fn message(descriptor: &MessageDescriptor, query: &str) -> Result<Dyn
         )));
     }
     let mut object = Map::new();
-    for parameter in parameters {
+    let decoded = parameters.into_iter().map(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let (name, value) = (decode(name)?, decode(value)?);
+        Ok((decode(name)?, decode(value)?))
+    });
+    for parameter in values.iter().cloned().map(Ok).chain(decoded) {
+        let (name, value) = parameter?;
         let names: Vec<&str> = name.split('.').collect();
         if names.len() > NAMES_MAX {
             return Err(Fault::invalid(format!(
@@ -119,12 +131,12 @@ fn leaf(field: &FieldDescriptor, text: String) -> Option<Value> {
     })
 }
 
-fn is_well_known(message: &MessageDescriptor) -> bool {
+pub(crate) fn is_well_known(message: &MessageDescriptor) -> bool {
     message.package_name() == "google.protobuf"
 }
 
 /// Google's messages whose JSON is a text, or may be one.
-fn is_text(full_name: &str) -> bool {
+pub(crate) fn is_text(full_name: &str) -> bool {
     let name = full_name.strip_prefix("google.protobuf.").unwrap_or_default();
     matches!(name, "Timestamp" | "Duration" | "FieldMask")
         || name.ends_with("Value") && name != "ListValue" && name != "Value"

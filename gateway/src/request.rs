@@ -19,9 +19,25 @@ pub(crate) async fn message(
     body: Body,
     settings: &Settings,
 ) -> Result<DynamicMessage, Fault> {
-    check_content(headers)?;
-    let bytes = read(headers, body, settings.body_size_max).await?;
+    let bytes = bytes(headers, body, settings).await?;
     parse(descriptor, &bytes, settings.json_depth_max)
+}
+
+/// Reads a body that is said to be JSON.
+pub(crate) async fn bytes(headers: &HeaderMap, body: Body, settings: &Settings) -> Result<Bytes, Fault> {
+    check_content(headers)?;
+    read(headers, body, settings.body_size_max).await
+}
+
+/// A body as text whose arrays and objects are nested no deeper than `depth_max`.
+pub(crate) fn text(bytes: &[u8], depth_max: usize) -> Result<&str, Fault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault::invalid("the body is not UTF-8"))?;
+    if depth(text) > depth_max {
+        return Err(Fault::invalid(format!(
+            "the body is nested deeper than {depth_max}"
+        )));
+    }
+    Ok(text)
 }
 
 /// Reads JSON whose arrays and objects are nested no deeper than `depth_max`.
@@ -30,12 +46,7 @@ pub(crate) fn parse(
     bytes: &[u8],
     depth_max: usize,
 ) -> Result<DynamicMessage, Fault> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Fault::invalid("the body is not UTF-8"))?;
-    if depth(text) > depth_max {
-        return Err(Fault::invalid(format!(
-            "the body is nested deeper than {depth_max}"
-        )));
-    }
+    let text = text(bytes, depth_max)?;
     if text.trim_ascii().is_empty() {
         return Ok(DynamicMessage::new(descriptor.clone()));
     }

@@ -5,7 +5,12 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use micro::Channel;
 use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 
-use crate::{export::last_part, names, path::Path};
+use crate::{
+    binding::{self, Binding},
+    export::last_part,
+    names,
+    path::Path,
+};
 
 /// A method that may be reached, and the channel for its calls.
 #[derive(Clone, Debug)]
@@ -22,6 +27,7 @@ pub(crate) struct Route {
 pub(crate) struct Table {
     by_kind: HashMap<String, HashMap<String, Slot>>,
     routes: Vec<Arc<Route>>,
+    bindings: Vec<Arc<Binding>>,
 }
 
 /// What a path of this spelling leads to: nothing where it fits several methods equally well.
@@ -66,6 +72,7 @@ impl Table {
                     table.insert(kind, method, kind_rank.min(1) + method_rank.min(1), &route);
                 }
             }
+            table.bindings.extend(binding::of(&route));
             table.routes.push(route);
         }
         table
@@ -96,6 +103,11 @@ impl Table {
     pub(crate) fn find(&self, path: &Path) -> Option<&Arc<Route>> {
         let kind = path.kind.as_deref().unwrap_or_else(|| last_part(&path.service));
         self.by_kind.get(kind)?.get(path.method.as_str())?.route.as_ref()
+    }
+
+    /// The paths of their own that they have.
+    pub(crate) fn bindings(&self) -> &[Arc<Binding>] {
+        &self.bindings
     }
 
     /// All of them.

@@ -1,5 +1,6 @@
 //! Whole requests, through the gateway to a server that describes itself.
 
+mod annotated;
 mod calls;
 mod hostile;
 mod support;

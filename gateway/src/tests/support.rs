@@ -61,6 +61,14 @@ impl Shop {
         Self { fake, gateway }
     }
 
+    /// One server whose methods have paths of their own, all exported.
+    pub(super) async fn desk() -> Self {
+        let fake = Fake::start_desk().await.unwrap();
+        let registry: micro::registry::Static = format!("desk={}", fake.address()).parse().unwrap();
+        let gateway = gateway(Arc::new(registry), Settings::exporting(["desk"]).unwrap());
+        Self { fake, gateway }
+    }
+
     pub(super) async fn post(&self, path: &str, json: &str) -> Answer {
         send(&self.gateway, Request::post(path), json).await
     }

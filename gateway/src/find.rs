@@ -1,0 +1,134 @@
+//! What a request asks for: the method that its path leads to, by its names or by a path of its own.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use http::Method;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use crate::{
+    binding::Binding, bindings::Found, exported::Exported, fault::Fault, path::Path, segments::Segments,
+    site::Site, table::Route,
+};
+
+/// A method that was found.
+#[derive(Debug)]
+pub(crate) struct Destination<'a> {
+    pub(crate) service: Arc<str>,
+    pub(crate) exported: &'a Exported,
+    pub(crate) route: Arc<Route>,
+    /// The path of its own that was used, and the fields whose values it had.
+    pub(crate) bound: Option<(Arc<Binding>, Values)>,
+}
+
+/// Fields, and the values that a path has for them.
+pub(crate) type Values = Vec<(String, String)>;
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(crate) enum Lookup<'a> {
+    Destination(Destination<'a>),
+    /// It asks for what there is.
+    Options(Allow),
+}
+
+/// Why nothing was found.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    Fault(Fault),
+    /// This service is not known, for this reason.
+    Service(String, Status),
+}
+
+/// The HTTP methods by which a path may be asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Allow(BTreeSet<String>);
+
+impl Site {
+    /// Finds what a request of `method` for the path `raw` asks for. The names of services and methods come before paths of their own: they need nothing
+    /// to be known of other services.
+    pub(crate) async fn find(
+        &self,
+        raw: &str,
+        method: &Method,
+        deadline: Instant,
+    ) -> Result<Lookup<'_>, Lost> {
+        let names = Path::parse(raw);
+        let mut allow = Allow::default();
+        let exported = names
+            .as_ref()
+            .ok()
+            .and_then(|names| Some((names, self.service(&names.service)?)));
+        if let Some((names, exported)) = exported {
+            let table = timeout_at(deadline, exported.table()).await;
+            let table =
+                table.unwrap_or_else(|_| Err(Status::deadline_exceeded("the service is not known yet")));
+            let table = table.map_err(|status| Lost::Service(names.service.clone(), status))?;
+            if let Some(route) = table.find(names) {
+                allow = Allow::of_names(route);
+                if allow.holds(method) {
+                    return Ok(Lookup::Destination(Destination {
+                        service: names.service.as_str().into(),
+                        exported,
+                        route: Arc::clone(route),
+                        bound: None,
+                    }));
+                }
+            }
+        }
+        let mut is_partial = false;
+        if let Some(segments) = Segments::parse(raw) {
+            let overview = self.overview(deadline).await;
+            is_partial = overview.is_partial;
+            match overview.bindings.find(&segments, method) {
+                Found::Bound(bound, values) => {
+                    let exported = self
+                        .service(&bound.service)
+                        .ok_or(Lost::Fault(Fault::not_found()))?;
+                    return Ok(Lookup::Destination(Destination {
+                        service: bound.service,
+                        exported,
+                        route: Arc::clone(&bound.binding.route),
+                        bound: Some((bound.binding, values)),
+                    }));
+                }
+                Found::Others(others) => allow.0.extend(others),
+                Found::Nothing => {}
+            }
+        } else if let Err(error) = names {
+            return Err(Lost::Fault(Fault::invalid(error.to_string())));
+        }
+        Err(Lost::Fault(if !allow.0.is_empty() {
+            allow.0.insert(Method::OPTIONS.to_string());
+            if method == Method::OPTIONS {
+                return Ok(Lookup::Options(allow));
+            }
+            Fault::not_allowed(&allow)
+        } else if is_partial {
+            Fault::not_known()
+        } else {
+            Fault::not_found()
+        }))
+    }
+}
+
+impl Allow {
+    fn of_names(route: &Route) -> Self {
+        let methods: &[Method] = if route.has_no_side_effects {
+            &[Method::GET, Method::HEAD, Method::POST]
+        } else {
+            &[Method::POST]
+        };
+        Self(methods.iter().map(Method::to_string).collect())
+    }
+
+    fn holds(&self, method: &Method) -> bool {
+        self.0.contains(method.as_str())
+    }
+}
+
+impl fmt::Display for Allow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::from_iter(self.0.iter().map(String::as_str)).join(", "))
+    }
+}
