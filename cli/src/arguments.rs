@@ -5,10 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling::Styles};
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::{completions, endpoints, gateway, health, metadata::Header};
-
-/// The most nodes of one `micro run`: more belong on more machines.
-pub(crate) const NODES_MAX: u16 = 100;
+use crate::{completions, endpoints, gateway, health, metadata::Header, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,20 +30,6 @@ Examples:
 
 The service is called like its folder, which must not exist yet. It builds and runs as it is made, and its tests run it \
 in one process; what is left to write is the proto file and the handlers. Within a cargo workspace it becomes a member.";
-
-const RUN_HELP: &str = "\
-Examples:
-  micro run .
-  micro run examples/greeter --nodes 3
-
-Each node listens on a free port of 127.0.0.1. The nodes run in the folder of the package, so its micro.toml counts; \
-its table [run] can say nodes, bin, release and watch. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \
-MICRO_SERVER_ADVERTISE are not passed on.
-
-When a source of the package or of its workspace changes, it is built anew, and each node is replaced by a new one: the old \
-one serves until the new one is ready, so no call fails. A build that fails, or a new node that does, leaves what runs as it is.
-
-A node that crashes is started again. Ctrl-C lets the nodes finish their calls; a second Ctrl-C kills them.";
 
 const CALL_HELP: &str = "\
 Examples:
@@ -119,8 +102,8 @@ pub(crate) enum Command {
     #[command(after_help = NEW_HELP)]
     New(NewArguments),
     /// Build a service and run nodes of it until Ctrl-C
-    #[command(after_help = RUN_HELP)]
-    Run(RunArguments),
+    #[command(after_help = run::HELP)]
+    Run(run::Arguments),
     /// Call a method of a service with JSON
     #[command(after_help = CALL_HELP)]
     Call(CallArguments),
@@ -150,7 +133,7 @@ pub(crate) enum Command {
     Gateway(gateway::Arguments),
     /// Become a node that ends with its parent: how `run` starts nodes, and of no other use.
     #[command(hide = true)]
-    BecomeNode(BecomeNodeArguments),
+    BecomeNode(run::NodeArguments),
 }
 
 impl Command {
@@ -220,26 +203,6 @@ impl NewRegistry {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|registry| registry.as_str() == name)
     }
-}
-
-/// `micro run`.
-#[derive(Debug, Args)]
-pub(crate) struct RunArguments {
-    /// The folder of the package
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
-    /// How many nodes to run [default: 1]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
-    pub(crate) nodes: Option<u16>,
-    /// The binary to run, if the package has several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) bin: Option<String>,
-    /// Build with optimisations
-    #[arg(long)]
-    pub(crate) release: bool,
-    /// Do not build and run anew what has changed
-    #[arg(long)]
-    pub(crate) no_watch: bool,
 }
 
 /// `micro call`.
@@ -338,13 +301,6 @@ pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
-}
-
-/// The hidden command of `run`.
-#[derive(Debug, Args)]
-pub(crate) struct BecomeNodeArguments {
-    pub(crate) parent: u32,
-    pub(crate) executable: PathBuf,
 }
 
 fn time(text: &str) -> Result<Duration, String> {

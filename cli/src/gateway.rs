@@ -12,6 +12,7 @@ use crate::{
     failure::{Failure, Result, chain},
     lookup::{place, registry_settings},
     output::say,
+    run::SettingsFile,
     settings::{FILE, named_file, read},
 };
 
@@ -44,6 +45,12 @@ pub(crate) struct Arguments {
 struct File {
     #[serde(default)]
     gateway: Settings,
+}
+
+/// Whether the file says what is exported, so that nobody has to type it.
+pub(crate) fn exports_something(file: &SettingsFile) -> Result<bool> {
+    let file: File = read(file.path(), file.named().is_some())?;
+    Ok(!file.gateway.exports().is_empty())
 }
 
 /// Runs a gateway until it is told to stop.

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: &Arguments) -> Result<()> {
     if let Command::BecomeNode(node) = &arguments.command {
-        return run::become_node(node.parent, &node.executable);
+        return run::become_node(node);
     }
     // What runs for long is watched by others than the one who typed.
     let is_service = matches!(arguments.command, Command::Gateway(_));
@@ -86,7 +86,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
         Command::Watch(arguments) => watch::watch(&Lookup::open(registry)?, arguments).await,
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::Endpoints(arguments) => endpoints::endpoints(&Lookup::open(registry)?, arguments).await,
-        Command::BecomeNode(node) => run::become_node(node.parent, &node.executable),
+        Command::BecomeNode(node) => run::become_node(node),
     }
 }
 

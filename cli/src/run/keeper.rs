@@ -74,14 +74,25 @@ pub(super) enum End {
     NeverReady(String),
 }
 
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is one of those that were asked for.
+    Service,
+    /// It stands in front of them, and they go on without it.
+    Front,
+}
+
 /// A node became ready for the first time.
 #[derive(Debug)]
-pub(super) struct FirstReady;
+pub(super) struct FirstReady(pub(super) Role);
 
 /// What keeping one node takes.
 pub(super) struct Keeper<R> {
-    pub(super) name: String,
-    pub(super) number: usize,
+    pub(super) role: Role,
+    /// What it is called, and the place of that among the labels of the printer.
+    pub(super) label: String,
+    pub(super) index: usize,
     pub(super) launch: Arc<Launch>,
     pub(super) readiness: R,
     pub(super) printer: Printer,
@@ -132,14 +143,14 @@ impl<R: Readiness + Send> Keeper<R> {
                 if stopped_well(&exit.status) {
                     return End::Stopped;
                 }
-                return End::StoppedBadly(format!("{} did not stop well: {words}", self.label()));
+                return End::StoppedBadly(format!("{} did not stop well: {words}", self.label));
             }
             if exit.status.is_ok_and(|status| status.success()) {
                 self.say("ended by itself (exit code 0) and stays so").await;
                 return End::Finished;
             }
             if !was_ready {
-                return End::NeverReady(format!("{} ended before it was ready: {words}", self.label()));
+                return End::NeverReady(format!("{} ended before it was ready: {words}", self.label));
             }
             let wait = backoff.after(exit.ready_for);
             let shown = humantime::format_duration(wait);
@@ -155,13 +166,13 @@ impl<R: Readiness + Send> Keeper<R> {
     fn start(&mut self) -> io::Result<Started> {
         self.versions.borrow_and_update();
         // An id of its own for every start: the registry may still hold the last one.
-        let id = format!("{}-{}", self.label(), suffix());
+        let id = format!("{}-{}", self.label, suffix());
         let process = self.launch.start(&id)?;
         Ok(Started::new(
             process,
             id,
             self.readiness.clone(),
-            self.number,
+            self.index,
             &self.printer,
         ))
     }
@@ -177,7 +188,7 @@ impl<R: Readiness + Send> Keeper<R> {
                         self.say(&format!("is ready: {} at {address}", current.id)).await;
                         if !std::mem::replace(was_ready, true) {
                             // Nobody listens any more when everything is being stopped.
-                            let _ = self.ready.send(FirstReady).await;
+                            let _ = self.ready.send(FirstReady(self.role)).await;
                         }
                     }
                     Event::Ended(status) => match newer.take() {
@@ -258,12 +269,8 @@ impl<R: Readiness + Send> Keeper<R> {
         }
     }
 
-    fn label(&self) -> String {
-        format!("{}-{}", self.name, self.number)
-    }
-
     async fn say(&self, words: &str) {
-        self.printer.say(format!("{} {words}", self.label())).await;
+        self.printer.say(format!("{} {words}", self.label)).await;
     }
 }
 

@@ -1,6 +1,9 @@
-//! `micro run`: builds a package, runs nodes of it, and says what to type next.
+//! `micro run`: builds services, runs nodes of them and a gateway beside them, and says what to type next.
 
+mod arguments;
 mod backoff;
+mod choice;
+mod front;
 mod keeper;
 mod lines;
 mod next_step;
@@ -17,82 +20,178 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-use std::{env, ffi::OsString};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
+use micro::RegistrySettings;
 use tokio::sync::watch;
 
-pub(crate) use self::process::become_node;
+pub(crate) use self::{
+    arguments::{Arguments, HELP, NodeArguments},
+    process::become_node,
+    settings::SettingsFile,
+};
 use self::{
+    choice::Choice,
+    front::Front,
     next_step::next_step,
     package::Package,
     process::Launch,
     readiness::Announced,
-    reload::reload,
-    settings::SettingsFile,
+    reload::{Followed, reload},
     signals::Signals,
-    supervisor::{Plan, supervise},
+    supervisor::{Next, Plan, supervise},
 };
 use crate::{
-    arguments::{RegistryArguments, RunArguments},
+    arguments::RegistryArguments,
     failure::{Failure, Result},
-    lookup::Lookup,
+    lookup::{Lookup, place, registry_settings},
 };
 
-/// Builds the package and runs nodes of it until they are told to stop.
-pub(crate) async fn run(registry: &RegistryArguments, arguments: &RunArguments) -> Result<()> {
+/// Builds the services and runs nodes of them until they are told to stop.
+pub(crate) async fn run(registry: &RegistryArguments, arguments: &Arguments) -> Result<()> {
     let mut signals = Signals::listen().map_err(|error| Failure::because("listen for signals", &error))?;
-    let folder = Package::folder(&arguments.path)?;
-    let file = SettingsFile::of(&folder)?;
-    let settings = file.read()?;
-    let binary = arguments.bin.as_deref().or(settings.bin.as_deref());
-    let nodes = arguments.nodes.or(settings.nodes()).unwrap_or(1);
-
-    if file.named().is_none() {
-        // The registry of the nodes is meant, which their own micro.toml may name.
-        env::set_current_dir(&folder)
-            .map_err(|error| Failure::because(format!("enter `{}`", folder.display()), &error))?;
+    let choice = Choice::of(&arguments.paths)?;
+    let nodes = choice.nodes(arguments.nodes)?;
+    if arguments.bin.is_some() && choice.services.len() > 1 {
+        return Err(Failure::usage(
+            "`--bin` is for one service; say `bin` in the table [run] of each service's micro.toml",
+        ));
     }
-    let lookup = Lookup::open(registry)?;
+    let (lookup, settings) = common_registry(registry, &choice)?;
     if lookup.registry() == "static" {
         return Err(Failure::usage(
             "the static registry is a list of addresses, and nodes that are started here get new ones; choose another \
              with --registry or MICRO_REGISTRY",
         ));
     }
-    let release = arguments.release || settings.release == Some(true);
-    let build = async {
-        let package = Package::find(&folder, binary).await?;
-        let built = package.build(release).await?;
-        Ok::<_, Failure>((package, built.executable))
-    };
-    let (package, executable) = tokio::select! {
-        built = build => built?,
+    let front = Front::of(arguments, &choice, &settings, environment(registry, &choice.file))?;
+    let packages = tokio::select! {
+        built = build(arguments, &choice) => built?,
         _ = signals.received.recv() => return Err(Failure::interrupted()),
     };
 
-    let environment = environment(registry, &file);
-    let launch = Launch::of_node(&executable, &package.folder, environment)
-        .map_err(|error| Failure::because("find this program", &error))?;
-    let readiness = Announced::new(lookup.clone(), &package.name);
-    let ready = readiness.clone();
-    let next_step = async move {
-        let service = ready.service().unwrap_or_default();
-        next_step(&lookup, &service, usize::from(nodes)).await
-    };
-    let (newer, versions) = watch::channel(0);
-    let plan = Plan {
-        name: package.name.clone(),
-        nodes: usize::from(nodes),
-        launch,
-        versions,
-    };
-    let running = supervise(plan, readiness, next_step, &mut signals.received);
-    if arguments.no_watch || settings.watch == Some(false) {
-        return running.await;
+    let (mut plans, mut followed) = (Vec::new(), Vec::new());
+    for ((chosen, nodes), built) in choice.services.iter().zip(nodes).zip(packages) {
+        let package = built.package;
+        let launch = Launch::of_node(
+            &built.executable,
+            &package.folder,
+            environment(registry, &chosen.file),
+        );
+        let (newer, versions) = watch::channel(0);
+        plans.push(Plan {
+            name: package.name.clone(),
+            nodes,
+            launch: launch.map_err(|error| Failure::because("find this program", &error))?,
+            readiness: Announced::new(lookup.clone(), &package.name),
+            versions,
+        });
+        let watch = chosen.settings.watch.or(choice.common.watch);
+        if !arguments.no_watch && watch != Some(false) {
+            followed.push(Followed {
+                package,
+                release: built.release,
+                settings: chosen.file.path().to_owned(),
+                versions: newer,
+            });
+        }
     }
+    let ready: Vec<_> = plans
+        .iter()
+        .map(|plan| (plan.readiness.clone(), plan.nodes))
+        .collect();
+    let name = front.as_ref().map(|_| front::NAME);
+    let next = next(lookup, ready, front);
     tokio::select! {
-        ended = running => ended,
-        () = reload(package, release, newer) => unreachable!("sources are followed for as long as nodes run"),
+        ended = supervise(plans, name, next, &mut signals.received) => ended,
+        () = reload(followed) => unreachable!("sources are followed for as long as nodes run"),
+    }
+}
+
+/// A package that was built.
+struct BuiltPackage {
+    package: Package,
+    executable: PathBuf,
+    release: bool,
+}
+
+/// Builds one service after the other: cargo would have them wait for each other anyway.
+async fn build(arguments: &Arguments, choice: &Choice) -> Result<Vec<BuiltPackage>> {
+    let mut packages = Vec::new();
+    for chosen in &choice.services {
+        let binary = arguments.bin.as_deref().or(chosen.settings.bin.as_deref());
+        let package = Package::find(&chosen.folder, binary).await?;
+        let release = chosen.settings.release.or(choice.common.release);
+        let release = arguments.release || release == Some(true);
+        let executable = package.build(release).await?.executable;
+        packages.push(BuiltPackage {
+            package,
+            executable,
+            release,
+        });
+    }
+    Ok(packages)
+}
+
+/// The registry in which all services are, as the micro.toml of each may name it.
+fn common_registry(registry: &RegistryArguments, choice: &Choice) -> Result<(Lookup, RegistrySettings)> {
+    let mut common: Option<(&Path, Lookup, RegistrySettings)> = None;
+    for chosen in &choice.services {
+        if chosen.file.named().is_none() {
+            // The registry of the nodes is meant.
+            env::set_current_dir(&chosen.folder)
+                .map_err(|error| Failure::because(format!("enter `{}`", chosen.folder.display()), &error))?;
+        }
+        let settings = registry_settings(registry)?;
+        match &common {
+            Some((folder, _, first)) if place(first) != place(&settings) => {
+                return Err(Failure::usage(format!(
+                    "`{}` is in {} and `{}` in {}, so they would not find each other; say by --registry where both are",
+                    folder.display(),
+                    place(first),
+                    chosen.folder.display(),
+                    place(&settings)
+                )));
+            }
+            Some(_) => {}
+            None => common = Some((&chosen.folder, Lookup::open(registry)?, settings)),
+        }
+    }
+    let (_, lookup, settings) = common.ok_or_else(|| Failure::usage("there is no service to run"))?;
+    Ok((lookup, settings))
+}
+
+/// What to say and to start once all nodes are ready.
+async fn next(lookup: Lookup, ready: Vec<(Announced, usize)>, front: Option<Front>) -> Next<Announced> {
+    let named = ready
+        .iter()
+        .map(|(ready, nodes)| (ready.service().unwrap_or_default(), *nodes));
+    let services: Vec<_> = named.collect();
+    let next = next_step(&lookup, &services).await;
+    let Some(front) = front else {
+        return Next {
+            words: next.words,
+            front: None,
+        };
+    };
+    let names: Vec<_> = services.into_iter().map(|(name, _)| name).collect();
+    match front.launch(&names) {
+        Ok((place, launch)) => Next {
+            front: Some(supervisor::Front {
+                launch,
+                readiness: Announced::new(lookup, front::NAME),
+                words: next.over_http(&place),
+            }),
+            words: next.words,
+        },
+        Err(failure) => Next {
+            words: format!("{}\nThere is no gateway: {failure}", next.words),
+            front: None,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::failure::{Failure, Result};
 
-const MANIFEST: &str = "Cargo.toml";
+pub(super) const MANIFEST: &str = "Cargo.toml";
 
 /// A package with the binary that is to run.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Where the lines of all nodes and our own words come together: one thread, so that a terminal that stands still holds
+//! Where the lines of all processes and our own words come together: one thread, so that a terminal that stands still holds
 //! up no signal.
 
 use std::{
@@ -21,7 +21,7 @@ const SAY_WAIT: Duration = Duration::from_secs(2);
 /// How long the last lines may take at the end.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
 
-/// One colour a node; they come round again.
+/// One colour a process; they come round again.
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Yellow,
@@ -33,8 +33,8 @@ const COLOURS: [AnsiColor; 6] = [
 
 /// What is shown.
 enum Entry {
-    /// A line of a node, to standard output.
-    Node { number: usize, line: Vec<u8> },
+    /// A line of a process, to standard output.
+    Theirs { index: usize, line: Vec<u8> },
     /// A line of our own, to standard error.
     Own(String),
 }
@@ -51,12 +51,20 @@ pub(super) struct Printing {
     finished: oneshot::Receiver<()>,
 }
 
-/// Starts printing the lines of `nodes` nodes called `name-1`, `name-2` and so on.
-pub(super) fn start(name: &str, nodes: usize) -> io::Result<(Printer, Printing)> {
+/// Starts printing the lines of processes that are called so.
+pub(super) fn start(labels: &[String]) -> io::Result<(Printer, Printing)> {
     let (entries, receiver) = mpsc::channel(QUEUE_LENGTH);
     let (finish, finished) = oneshot::channel();
     let (gone, watched) = watch::channel(false);
-    let prefixes: Vec<_> = (1..=nodes).map(|number| prefix(name, number, nodes)).collect();
+    let width = labels
+        .iter()
+        .map(|label| label.chars().count())
+        .max()
+        .unwrap_or(0);
+    let prefixes = labels.iter().enumerate();
+    let prefixes: Vec<_> = prefixes
+        .map(|(index, label)| prefix(label, index, width))
+        .collect();
     thread::Builder::new()
         .name("micro-printer".into())
         .spawn(move || {
@@ -72,10 +80,10 @@ pub(super) fn start(name: &str, nodes: usize) -> io::Result<(Printer, Printing)>
 }
 
 impl Printer {
-    /// Shows a line of the node with this number, counted from 1.
-    pub(super) async fn node(&self, number: usize, line: Vec<u8>) {
+    /// Shows a line of the process whose label has this index.
+    pub(super) async fn theirs(&self, index: usize, line: Vec<u8>) {
         // The thread goes only after all printers, unless the process is ending.
-        let _ = self.entries.send(Entry::Node { number, line }).await;
+        let _ = self.entries.send(Entry::Theirs { index, line }).await;
     }
 
     /// Says something of our own.
@@ -106,8 +114,8 @@ fn print(mut entries: mpsc::Receiver<Entry>, prefixes: &[String], gone: &watch::
     let mut own = anstream::stderr();
     while let Some(entry) = entries.blocking_recv() {
         match entry {
-            Entry::Node { number, line } => {
-                if !*gone.borrow() && write_line(&mut output, &prefixes[number - 1], &line).is_err() {
+            Entry::Theirs { index, line } => {
+                if !*gone.borrow() && write_line(&mut output, &prefixes[index], &line).is_err() {
                     gone.send_replace(true);
                 }
             }
@@ -125,10 +133,8 @@ fn write_line(output: &mut impl Write, prefix: &str, line: &[u8]) -> io::Result<
     output.flush()
 }
 
-fn prefix(name: &str, number: usize, nodes: usize) -> String {
-    let style = Style::new().fg_color(Some(COLOURS[(number - 1) % COLOURS.len()].into()));
-    let width = name.len() + 1 + nodes.to_string().len();
-    let label = format!("{name}-{number}");
+fn prefix(label: &str, index: usize, width: usize) -> String {
+    let style = Style::new().fg_color(Some(COLOURS[index % COLOURS.len()].into()));
     format!("{style}{label:width$} |{style:#} ")
 }
 
@@ -144,8 +150,8 @@ mod tests {
 
     #[test]
     fn prefixes_are_of_one_width_and_without_colour_where_there_is_no_terminal() {
-        assert_eq!(written(&prefix("greeter", 2, 10), b"on"), "greeter-2  | on\n");
-        assert_eq!(written(&prefix("greeter", 10, 10), b"on"), "greeter-10 | on\n");
+        assert_eq!(written(&prefix("shop-2", 1, 9), b"on"), "shop-2    | on\n");
+        assert_eq!(written(&prefix("greeter-1", 9, 9), b"on"), "greeter-1 | on\n");
     }
 
     #[test]

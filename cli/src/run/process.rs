@@ -14,6 +14,7 @@ use nix::{
 };
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use super::arguments::NodeArguments;
 use crate::failure::{Failure, Result};
 
 /// The hidden subcommand that turns a fresh process into a node, see [`become_node`].
@@ -64,13 +65,33 @@ impl Launch {
         folder: &Path,
         environment: Vec<(&'static str, OsString)>,
     ) -> io::Result<Self> {
+        Self::of(executable.to_owned(), Vec::new(), folder, environment)
+    }
+
+    /// Starts this very command with other arguments.
+    pub(super) fn of_this_command(
+        arguments: Vec<OsString>,
+        folder: &Path,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> io::Result<Self> {
+        Self::of(own_executable()?, arguments, folder, environment)
+    }
+
+    fn of(
+        executable: PathBuf,
+        of_its_own: Vec<OsString>,
+        folder: &Path,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> io::Result<Self> {
+        let mut arguments: Vec<OsString> = vec![
+            BECOME_NODE.into(),
+            own_pid().to_string().into(),
+            executable.into(),
+        ];
+        arguments.extend(of_its_own);
         Ok(Self {
             program: own_executable()?,
-            arguments: vec![
-                BECOME_NODE.into(),
-                own_pid().to_string().into(),
-                executable.into(),
-            ],
+            arguments,
             folder: folder.to_owned(),
             environment,
         })
@@ -170,20 +191,25 @@ fn own_executable() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// Turns this process into the node at `executable`, which the kernel kills as soon as `parent` is gone, even if that
+/// Turns this process into the node, which the kernel kills as soon as `parent` is gone, even if that
 /// was killed itself.
 ///
 /// The kernel's promise must be asked for by the child and survives `exec`; asking between fork and exec of the parent
 /// would need unsafe code.
-pub(crate) fn become_node(parent: u32, executable: &Path) -> Result<()> {
+pub(crate) fn become_node(node: &NodeArguments) -> Result<()> {
+    let NodeArguments {
+        parent,
+        executable,
+        arguments,
+    } = node;
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(|error| Failure::because("ask to end with `micro run`", &error))?;
     // The parent may have gone before that.
-    if u32::try_from(getppid().as_raw()) != Ok(parent) {
+    if u32::try_from(getppid().as_raw()) != Ok(*parent) {
         return Err(Failure::new("`micro run` is gone"));
     }
-    let error = std::process::Command::new(executable).exec();
+    let error = std::process::Command::new(executable).args(arguments).exec();
     Err(Failure::because(
         format!("start `{}`", executable.display()),
         &error,

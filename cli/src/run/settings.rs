@@ -1,11 +1,14 @@
 //! The table `[run]` of `micro.toml`: what `micro run` does when the command line does not say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
+use super::arguments::NODES_MAX;
 use crate::{
-    arguments::NODES_MAX,
     failure::{Failure, Result},
     settings::{FILE, named_file, read},
 };
@@ -22,6 +25,47 @@ pub(super) struct Settings {
     pub(super) release: Option<bool>,
     /// Whether to build and run anew what has changed. Default: true.
     pub(super) watch: Option<bool>,
+    /// The folders of the services to run together, from that of the file. Default: the package of the file alone.
+    pub(super) services: Option<Vec<PathBuf>>,
+    /// Whether a gateway stands beside the services, and where. Default: at 127.0.0.1:8080, or where else there is room.
+    pub(super) gateway: Option<Beside>,
+}
+
+/// The gateway beside the services: `true`, `false`, or where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// None.
+    Nothing,
+    /// Where there is room.
+    Anywhere,
+    /// There or nowhere.
+    At(String),
+}
+
+impl<'de> Deserialize<'de> for Beside {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Said;
+        impl de::Visitor<'_> for Said {
+            type Value = Beside;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or an address such as \"127.0.0.1:8080\"")
+            }
+
+            fn visit_bool<E: de::Error>(self, is_there: bool) -> Result<Beside, E> {
+                Ok(if is_there {
+                    Beside::Anywhere
+                } else {
+                    Beside::Nothing
+                })
+            }
+
+            fn visit_str<E: de::Error>(self, address: &str) -> Result<Beside, E> {
+                Ok(Beside::At(address.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Said)
+    }
 }
 
 /// A number of nodes that can be run.
@@ -57,8 +101,8 @@ struct File {
 }
 
 /// Where the service that is run finds its settings: `MICRO_CONFIG`, or `micro.toml` in its folder.
-#[derive(Debug)]
-pub(super) struct SettingsFile {
+#[derive(Clone, Debug)]
+pub(crate) struct SettingsFile {
     path: PathBuf,
     is_named: bool,
 }
@@ -77,8 +121,13 @@ impl SettingsFile {
         Ok(Self { path, is_named: true })
     }
 
+    /// Where it is, or would be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The absolute form of `MICRO_CONFIG`, for nodes that run in another folder; `None` when it is not set.
-    pub(super) fn named(&self) -> Option<&Path> {
+    pub(crate) fn named(&self) -> Option<&Path> {
         self.is_named.then_some(self.path.as_path())
     }
 
@@ -105,6 +154,8 @@ mod tests {
             bin: Some("b".into()),
             release: None,
             watch: None,
+            services: None,
+            gateway: None,
         };
         assert_eq!(settings, expected);
         assert_eq!(parse("[server]\nname = \"x\"").unwrap(), Settings::default());
@@ -115,7 +166,21 @@ mod tests {
         let error = parse("[run]\nnode = 3\n").unwrap_err();
         assert_eq!(
             error,
-            "line 2: unknown field `node`, expected one of `nodes`, `bin`, `release`, `watch`"
+            "line 2: unknown field `node`, expected one of `nodes`, `bin`, `release`, `watch`, `services`, `gateway`"
+        );
+    }
+
+    #[test]
+    fn a_gateway_is_there_or_not_or_at_an_address() {
+        let gateway =
+            |text: &str| parse(&format!("[run]\ngateway = {text}")).map(|settings| settings.gateway);
+        assert_eq!(gateway("true"), Ok(Some(Beside::Anywhere)));
+        assert_eq!(gateway("false"), Ok(Some(Beside::Nothing)));
+        assert_eq!(gateway("\"a:1\""), Ok(Some(Beside::At("a:1".to_owned()))));
+        let error = gateway("8080").unwrap_err();
+        assert!(
+            error.starts_with("line 2: ") && error.contains("expected true, false or an address"),
+            "{error}"
         );
     }
 

@@ -1,6 +1,7 @@
 //! The files of a package and of the workspace around it: when somebody changes one, it is told.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -28,12 +29,15 @@ pub(super) struct Sources {
     events: mpsc::Receiver<notify::Result<Event>>,
     /// Where cargo builds, which is no source.
     target: PathBuf,
-    folders: usize,
+    /// The folders in which whatever is no exception counts.
+    folders: HashSet<PathBuf>,
+    /// What counts wherever it is.
+    files: HashSet<PathBuf>,
 }
 
 impl Sources {
-    /// Watches `folders` and all below them, but not `target`, and nothing that is hidden.
-    pub(super) fn watch(folders: &[PathBuf], target: &Path) -> Result<Self> {
+    /// Watches `folders` and all below them, but not `target`, and nothing that is hidden; and `files` wherever they are.
+    pub(super) fn watch(folders: &[PathBuf], target: &Path, files: &[PathBuf]) -> Result<Self> {
         let (sender, events) = mpsc::channel(QUEUE_LENGTH);
         let watcher = notify::recommended_watcher(move |event| {
             // As many as wait already say that something changed.
@@ -43,10 +47,15 @@ impl Sources {
             watcher: watcher.map_err(|error| Failure::because("watch files", &error))?,
             events,
             target: target.to_owned(),
-            folders: 0,
+            folders: HashSet::new(),
+            files: files.iter().cloned().collect(),
         };
         for folder in folders {
             sources.add(folder)?;
+        }
+        // A file is replaced rather than written by many an editor: its folder tells.
+        for folder in files.iter().filter_map(|file| file.parent()) {
+            sources.follow(folder)?;
         }
         Ok(sources)
     }
@@ -82,7 +91,7 @@ impl Sources {
         let paths: Vec<_> = event
             .paths
             .into_iter()
-            .filter(|path| self.is_source(path))
+            .filter(|path| self.files.contains(path) || self.is_in_folders(path) && self.is_source(path))
             .collect();
         for path in paths.iter().filter(|path| path.is_dir()) {
             // A folder that went away again, or one too many: what is in it counts from the next `micro run` on.
@@ -94,14 +103,13 @@ impl Sources {
     fn add(&mut self, folder: &Path) -> Result<()> {
         let mut open = vec![folder.to_owned()];
         while let Some(folder) = open.pop() {
-            if self.folders >= FOLDERS_MAX {
+            if self.folders.len() >= FOLDERS_MAX {
                 return Err(Failure::new(format!("there are more than {FOLDERS_MAX} folders")));
             }
-            let watched = self.watcher.watch(&folder, RecursiveMode::NonRecursive);
-            watched.map_err(|error| Failure::because(format!("watch `{}`", folder.display()), &error))?;
-            self.folders += 1;
+            self.follow(&folder)?;
             let entries = fs::read_dir(&folder)
                 .map_err(|error| Failure::because(format!("read `{}`", folder.display()), &error))?;
+            self.folders.insert(folder);
             for entry in entries.filter_map(std::result::Result::ok) {
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 if is_folder && self.is_source(&entry.path()) {
@@ -110,6 +118,15 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    fn follow(&mut self, folder: &Path) -> Result<()> {
+        let watched = self.watcher.watch(folder, RecursiveMode::NonRecursive);
+        watched.map_err(|error| Failure::because(format!("watch `{}`", folder.display()), &error))
+    }
+
+    fn is_in_folders(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|folder| self.folders.contains(folder))
     }
 
     /// Whether it is neither built, nor hidden, nor an editor's own.
@@ -157,8 +174,8 @@ mod tests {
         for name in ["src", "target", ".git"] {
             fs::create_dir(at(name)).unwrap();
         }
-        let mut sources = Sources::watch(&[folder.path().to_owned()], &at("target")).unwrap();
-        assert_eq!(sources.folders, 2);
+        let mut sources = Sources::watch(&[folder.path().to_owned()], &at("target"), &[]).unwrap();
+        assert_eq!(sources.folders.len(), 2);
         for name in [
             "target/built",
             ".git/HEAD",
@@ -176,6 +193,25 @@ mod tests {
         fs::write(at("proto/shop.proto"), "changed").unwrap();
         assert_eq!(names(&mut sources).await, ["shop.proto"]);
         fs::remove_file(at("src/main.rs")).unwrap();
+        assert_eq!(names(&mut sources).await, ["main.rs"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_named_is_told_of_wherever_it_is_and_its_neighbours_are_not() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = elsewhere.path().join(".settings");
+        let mut sources = Sources::watch(
+            &[folder.path().to_owned()],
+            Path::new("/none"),
+            std::slice::from_ref(&file),
+        )
+        .unwrap();
+        fs::write(elsewhere.path().join("neighbour"), "changed").unwrap();
+        // As editors do it.
+        fs::write(elsewhere.path().join("new"), "changed").unwrap();
+        fs::rename(elsewhere.path().join("new"), &file).unwrap();
+        assert_eq!(names(&mut sources).await, [".settings"]);
+        fs::write(folder.path().join("main.rs"), "changed").unwrap();
         assert_eq!(names(&mut sources).await, ["main.rs"]);
     }
 }

@@ -39,18 +39,18 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// The process of the node with this number, which registers under `id`.
+    /// The process of a node, which registers under `id`, and whose lines have the label with this index.
     pub(super) fn new(
         mut process: Process,
         id: String,
         readiness: impl Readiness + Send,
-        number: usize,
+        index: usize,
         printer: &Printer,
     ) -> Self {
         let (output, errors) = process.take_output();
         let mut forwarding = JoinSet::new();
-        forwarding.spawn(forward(output, number, printer.clone()));
-        forwarding.spawn(forward(errors, number, printer.clone()));
+        forwarding.spawn(forward(output, index, printer.clone()));
+        forwarding.spawn(forward(errors, index, printer.clone()));
         let waiting = Arc::<Waiting>::default();
         let (asked, told) = (id.clone(), Arc::clone(&waiting));
         Self {
@@ -99,10 +99,10 @@ pub(super) async fn next_of(started: Option<&mut Started>) -> Event {
     }
 }
 
-async fn forward(source: impl AsyncRead + Unpin, number: usize, printer: Printer) {
+async fn forward(source: impl AsyncRead + Unpin, index: usize, printer: Printer) {
     let mut lines = Lines::new(source);
     // A pipe that cannot be read any more has nothing more to show.
     while let Ok(Some(line)) = lines.next().await {
-        printer.node(number, line).await;
+        printer.theirs(index, line).await;
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     keeper::{Readiness, Waiting},
     process::Launch,
-    supervisor::{Plan, supervise},
+    supervisor::{Front, Next, Plan, supervise},
 };
 use crate::failure::Result;
 
@@ -49,31 +49,51 @@ impl World {
 
     /// Starts two nodes of `script`, in which `ready` says that the node is.
     fn run(&self, script: &str) -> Running {
-        let folder = self.folder.path().display();
-        let script = format!(
-            "ready() {{ echo $$ > '{folder}'/.new-$$; mv '{folder}'/.new-$$ '{folder}'/$MICRO_SERVER_ID; }}\n{script}"
-        );
+        self.run_all(&[("node", 2, script)], None)
+    }
+
+    /// Starts so many nodes of each script, and, once they are ready, one of what stands in front of them.
+    fn run_all(&self, services: &[(&str, usize, &str)], front: Option<&str>) -> Running {
         let (newer, versions) = watch::channel(0);
-        let plan = Plan {
-            name: "node".to_owned(),
-            nodes: 2,
-            launch: Launch::of_script(&script),
-            versions,
-        };
         let readiness = Files(self.folder.path().to_owned());
+        let plans = services.iter().map(|(name, nodes, script)| Plan {
+            name: (*name).to_owned(),
+            nodes: *nodes,
+            launch: self.launch(script),
+            readiness: readiness.clone(),
+            versions: versions.clone(),
+        });
+        let plans: Vec<_> = plans.collect();
+        let name = front.map(|_| "front");
+        let front = front.map(|script| Front {
+            launch: self.launch(script),
+            readiness: readiness.clone(),
+            words: "it is in front".to_owned(),
+        });
         let (stop, mut stopped) = mpsc::channel(2);
         let (tell, told) = oneshot::channel();
-        let next_step = async {
+        let next = async {
             tell.send(()).unwrap();
-            "2 nodes are ready".to_owned()
+            Next {
+                words: "all are ready".to_owned(),
+                front,
+            }
         };
-        let task = tokio::spawn(async move { supervise(plan, readiness, next_step, &mut stopped).await });
+        let task = tokio::spawn(async move { supervise(plans, name, next, &mut stopped).await });
         Running {
             task,
             stop,
             told,
             newer,
         }
+    }
+
+    /// A process that may say `ready`.
+    fn launch(&self, script: &str) -> Launch {
+        let folder = self.folder.path().display();
+        Launch::of_script(&format!(
+            "ready() {{ echo $$ > '{folder}'/.new-$$; mv '{folder}'/.new-$$ '{folder}'/$MICRO_SERVER_ID; }}\n{script}"
+        ))
     }
 
     /// The process ids of all nodes that were ever ready, by the name of the node.
@@ -269,4 +289,69 @@ async fn a_second_stop_kills_old_and_new_alike() {
     run.stop().await;
     assert_eq!(run.ended().await, Err("nodes were killed".to_owned()));
     assert!(!pids.into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn several_services_are_ready_together_and_one_stop_ends_all() {
+    let world = World::new();
+    let mut run = world.run_all(&[("a", 1, WELL_BEHAVED), ("b", 2, WELL_BEHAVED)], None);
+    run.all_ready().await;
+    assert_eq!((world.started("a").len(), world.started("b").len()), (1, 2));
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+    assert!(!world.started("").into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn what_is_in_front_comes_last_and_goes_first() {
+    let world = World::new();
+    let at = |name: &str| world.folder.path().join(name);
+    let (asked, go) = (at("asked"), at("go"));
+    // It drains until it is told that it has; whoever is asked to stop before that fails.
+    let front = format!(
+        "trap 'echo x > {}; while ! [ -e {} ]; do sleep 0.02; done; exit 0' TERM; ready; while :; do sleep 0.05; done",
+        asked.display(),
+        go.display()
+    );
+    let service = format!(
+        "trap '[ -e {} ] && exit 0; exit 9' TERM; ready; while :; do sleep 0.05; done",
+        go.display()
+    );
+    let mut run = world.run_all(&[("node", 2, &service)], Some(&front));
+    run.all_ready().await;
+    eventually(|| world.started("front").len() == 1).await;
+    run.stop().await;
+    eventually(|| asked.exists()).await;
+    assert!(world.started("node").into_iter().all(is_alive));
+    fs::write(&go, "").unwrap();
+    assert_eq!(run.ended().await, Ok(()));
+    assert!(!world.started("").into_iter().any(is_alive));
+}
+
+#[tokio::test]
+async fn services_go_on_without_what_is_in_front_if_that_cannot_start() {
+    let world = World::new();
+    let tried = world.folder.path().join("tried");
+    let mut run = world.run_all(
+        &[("node", 1, WELL_BEHAVED)],
+        Some(&format!("echo x > '{}'; exit 3", tried.display())),
+    );
+    run.all_ready().await;
+    eventually(|| tried.exists()).await;
+    assert!(world.started("node").into_iter().all(is_alive));
+    run.stop().await;
+    assert_eq!(run.ended().await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_in_front_of_nothing_ends() {
+    let world = World::new();
+    let end = world.folder.path().join("end");
+    let service = format!("ready; while ! [ -e '{}' ]; do sleep 0.02; done", end.display());
+    let mut run = world.run_all(&[("node", 1, &service)], Some(WELL_BEHAVED));
+    run.all_ready().await;
+    eventually(|| world.started("front").len() == 1).await;
+    fs::write(&end, "").unwrap();
+    assert_eq!(run.ended().await, Ok(()));
+    assert!(!world.started("front").into_iter().any(is_alive));
 }

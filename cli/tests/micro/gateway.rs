@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What is answered to one request, written by hand as `curl -d` would.
-fn answer(address: &str, path: &str, json: &str) -> String {
+pub(crate) fn answer(address: &str, path: &str, json: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     let length = json.len();
     write!(

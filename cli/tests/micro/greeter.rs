@@ -11,6 +11,7 @@ use nix::{
 };
 
 use crate::{
+    gateway::answer,
     running::{Running, eventually},
     support::{Ended, micro},
 };
@@ -44,7 +45,7 @@ fn nodes_of(run: &Running) -> Vec<Pid> {
 #[test]
 fn the_greeter_is_run_called_killed_and_stopped() {
     let greeter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/greeter");
-    let mut command = in_registry(&["run", "--nodes", "2"]);
+    let mut command = in_registry(&["run", "--nodes", "2", "--gateway", "127.0.0.1:0"]);
     command.arg(greeter);
     let mut run = Running::start(command);
 
@@ -54,6 +55,27 @@ fn the_greeter_is_run_called_killed_and_stopped() {
     pasted.args(["-c", &line]);
     let greeting = "{\"message\":\"Hello Ada\"}\n".to_owned();
     assert_eq!(ended(pasted), success(greeting.clone()));
+    let line = run.errors_until("HTTP and JSON are at http://").pop().unwrap();
+    let (_, rest) = line.split_once("http://").unwrap();
+    let (address, _) = rest.split_once(';').unwrap();
+    let reply = answer(address, "/greeter/say/hello", r#"{"name":"Ada"}"#);
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    assert!(reply.ends_with(greeting.trim()), "{reply}");
+    let curl = run.errors_until("    curl ").pop().unwrap();
+    let (_, port) = address.split_once(':').unwrap();
+    assert_eq!(
+        curl,
+        format!("    curl -d '{{\"name\":\"Ada\"}}' localhost:{port}/greeter/say/hello")
+    );
+    let mut second = in_registry(&["run", "--gateway", address]);
+    second.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/greeter"));
+    let refused = ended(second);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.errors.contains("where another program listens"),
+        "{}",
+        refused.errors
+    );
 
     for command in ["health", "describe"] {
         let shown = ended(in_registry(&[command, "greeter"]));

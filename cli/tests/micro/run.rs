@@ -249,3 +249,56 @@ async fn the_static_registry_is_refused_with_the_reason() {
     assert_eq!(ended.code, 2);
     assert!(ended.errors.contains("a list of addresses"), "{}", ended.errors);
 }
+
+#[test]
+fn services_of_a_list_run_together_with_their_lines_side_by_side() {
+    let list = tempfile::tempdir().unwrap();
+    let (a, long) = (Package::new("a", TALKATIVE), Package::new("long", TALKATIVE));
+    let listed = format!(
+        "[run]\nservices = [{:?}, {:?}]\n",
+        a.path().display().to_string(),
+        long.path().display().to_string()
+    );
+    fs::write(list.path().join("micro.toml"), listed).unwrap();
+    let mut command = micro(&["run", "--no-gateway"]);
+    command
+        .arg(list.path())
+        .env("CARGO_TARGET_DIR", list.path().join("target"));
+    let mut run = Running::start(command);
+    let mut lines = run.output_until("pid=");
+    lines.extend(run.output_until("pid="));
+    for begin in ["a-1    | pid=", "long-1 | pid="] {
+        assert!(lines.iter().any(|line| line.starts_with(begin)), "{lines:#?}");
+    }
+    // What is changed in one of them is built and said, and the other is left alone.
+    fs::write(a.path().join("src/main.rs"), "fn main() { greet() }").unwrap();
+    run.errors_until("`src/main.rs` has changed");
+    run.errors_until("cannot find function `greet`");
+    run.errors_until("cannot build `a`; what ran before goes on");
+    run.signal(Signal::SIGINT);
+    run.errors_until("stopping 2 nodes; Ctrl-C again kills");
+    assert_eq!(run.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_would_not_find_each_other_are_refused() {
+    let (a, b) = (Package::new("a", TALKATIVE), Package::new("b", TALKATIVE));
+    b.write("micro.toml", "[registry]\nkind = \"consul\"\n");
+    let mut command = a.micro(&[]);
+    command.arg(b.path());
+    let ended = run(command, "").await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("is in mdns at 127.0.0.1:5353 and")
+            && ended.errors.contains("say by --registry"),
+        "{}",
+        ended.errors
+    );
+    let ended = a.run(&["--registry", "memory"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.contains("private to the process"),
+        "{}",
+        ended.errors
+    );
+}
