@@ -1,6 +1,7 @@
 //! What the records of a load say: failures, times, and who was called when.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
@@ -36,20 +37,28 @@ impl Records {
         self.0.iter().filter(|record| record.code != tonic::Code::Ok)
     }
 
-    /// The failures by what they said, with how often and how late after `origin` the first was begun.
+    /// The failures by what they said, with how often and how late after `origin` the first was begun: the most frequent
+    /// ones, and those that differ by a number alone as one.
     #[must_use]
     pub fn failures(&self, origin: Instant) -> String {
-        let mut kinds: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        let mut kinds: BTreeMap<String, (usize, f64, &Record)> = BTreeMap::new();
         for record in self.failed() {
             let at = record.started.saturating_duration_since(origin).as_secs_f64();
-            let kind = kinds
-                .entry(format!("{:?}: {}", record.code, record.message))
-                .or_insert((0, at));
-            kind.0 += 1;
+            let kind = format!(
+                "{:?}: {}",
+                record.code,
+                record.message.replace(|c: char| c.is_ascii_digit(), "")
+            );
+            kinds.entry(kind).or_insert((0, at, record)).0 += 1;
         }
-        let lines = kinds
-            .iter()
-            .map(|(kind, (times, at))| format!("{times} × {kind} (the first at {at:.2} s)"));
+        let mut kinds: Vec<_> = kinds.into_values().collect();
+        kinds.sort_by_key(|(times, ..)| Reverse(*times));
+        let lines = kinds.iter().map(|(times, at, first)| {
+            format!(
+                "{times} × {:?}: {} (the first at {at:.2} s)",
+                first.code, first.message
+            )
+        });
         lines.take(8).collect::<Vec<_>>().join("\n")
     }
 
@@ -159,5 +168,19 @@ mod tests {
             records.percentile(1.0, at(0), at(1000)),
             Duration::from_millis(400)
         );
+    }
+
+    #[test]
+    fn failures_that_differ_by_a_number_are_one_and_the_most_frequent_come_first() {
+        let origin = Instant::now();
+        let calls: Vec<_> = (0..20).map(|at| (at, "a", Code::DeadlineExceeded)).collect();
+        let mut records = records(origin, &calls);
+        for (id, record) in records.0.iter_mut().enumerate() {
+            record.message = format!("not within {}.{id} ms", 7 * id);
+        }
+        records.0[3].message = "away".to_owned();
+        let expected = "19 × DeadlineExceeded: not within 0.0 ms (the first at 0.00 s)\n\
+                        1 × DeadlineExceeded: away (the first at 0.00 s)";
+        assert_eq!(records.failures(origin), expected);
     }
 }
