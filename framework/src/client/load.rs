@@ -12,6 +12,8 @@ const HALF_LIFE: Duration = Duration::from_secs(5);
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 /// Latencies below this say more about the scheduler than about the server.
 const NOISE: Duration = Duration::from_millis(5);
+/// Means have to differ by more than this to count as much as calls in flight do.
+const MEAN_NOISE: Duration = Duration::from_millis(20);
 /// What a failure counts as at least: a server that fails fast must not look like a fast one.
 const FAILED_AS: Duration = Duration::from_secs(1);
 
@@ -20,8 +22,8 @@ const WAITING: u64 = 1 << 32;
 /// The lower half of it: the calls in flight.
 const IN_FLIGHT: u64 = WAITING - 1;
 
-/// The load of one endpoint: peak EWMA of latency times calls in flight, as Finagle's balancer has it. While calls wait
-/// and none is answered, the time that this goes on for counts as a latency.
+/// The load of one endpoint: latency times calls in flight, as Finagle's balancer by peak EWMA has it, with the mean of
+/// the latency as one more factor. While calls wait and none is answered, the time that this goes on for counts as a latency.
 ///
 /// Updated without a lock: two answers at the same moment may lose one sample, which the next one makes up for. Each has
 /// a cache line of its own, so that calls to one endpoint do not slow those to another.
@@ -108,9 +110,14 @@ impl Load {
         Duration::from_nanos(mean.max(self.silence(now)) as u64)
     }
 
-    /// What one more call would find: comparable between endpoints, of no unit.
+    /// What one more call would find: comparable between endpoints, of no unit. The mean latency counts beside the latest:
+    /// a server that is ten times as slow must not get the call that goes to the fourth of those in flight elsewhere, which
+    /// a server may well do all at once, while one slow answer is no reason to stay away.
     pub(super) fn cost(&self, now: Instant) -> f64 {
-        (self.latency_ns(now) + NOISE.as_nanos() as f64) * f64::from(self.in_flight() + 1)
+        let silence = self.silence(now);
+        let latency = self.estimate(&self.latency_ns, now).max(silence) + NOISE.as_nanos() as f64;
+        let mean = self.estimate(&self.mean_ns, now).max(silence) + MEAN_NOISE.as_nanos() as f64;
+        latency * mean * f64::from(self.in_flight() + 1)
     }
 
     fn latency_ns(&self, now: Instant) -> f64 {
@@ -227,6 +234,21 @@ mod tests {
         load.abandoned(Duration::ZERO, Instant::now());
         assert_eq!(load.in_flight(), 0);
         assert!((load.cost(Instant::now()) - idle).abs() < 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_ten_times_as_slow_is_not_worth_it_before_ten_calls_wait_elsewhere() {
+        let (fast, slow) = (Load::new(), Load::new());
+        answers(&fast, 100, millis(5));
+        answers(&slow, 100, millis(50));
+        for _ in 0..9 {
+            fast.started(Instant::now());
+        }
+        assert!(fast.cost(Instant::now()) * 1.5 < slow.cost(Instant::now()));
+        // A single slow answer among fast ones is another matter.
+        answers(&slow, 100, millis(5));
+        answers(&slow, 1, millis(50));
+        assert!(fast.cost(Instant::now()) > slow.cost(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
