@@ -18,7 +18,7 @@ mod telemetry;
 pub use backends::RegistrySettings;
 pub use client::{
     Balancer, CallInfo, CallOptions, Candidate, Channel, Client, ClientBuilder, Connect, Connecting,
-    CustomPolicy, EndpointState, EndpointStatus, Io, Peer, Pick, Policy, ResponseFuture,
+    CustomPolicy, EndpointState, EndpointStatus, Io, Peer, Pick, Policy, ResponseFuture, ServiceStatus,
 };
 pub use context::CallContext;
 pub use error::{Error, ErrorKind, Result};

@@ -14,8 +14,13 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use super::{
-    BoxService, call, methods::Methods, observe::Observed, options::CallOptions, policy::CallInfo,
-    status::EndpointStatus, target::Target,
+    BoxService, call,
+    methods::Methods,
+    observe::Observed,
+    options::CallOptions,
+    policy::CallInfo,
+    status::{EndpointStatus, ServiceStatus},
+    target::Target,
 };
 use crate::{CallContext, Result};
 
@@ -93,8 +98,17 @@ impl Channel {
     ///
     /// `INVALID_ARGUMENT` for what is no service name; `UNAVAILABLE` when the registry has not answered in time.
     pub async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Status> {
+        Ok(self.status().await?.endpoints)
+    }
+
+    /// What is known of the service: its nodes, as [`endpoints`](Self::endpoints) has them, and how old that knowledge is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`endpoints`](Self::endpoints).
+    pub async fn status(&self) -> Result<ServiceStatus, Status> {
         let target = self.plain.target.clone()?;
-        target.endpoints().await
+        target.status().await
     }
 
     /// Waits until calls can pick a node: for benchmarks.

@@ -60,6 +60,8 @@ pub(super) struct Endpoints {
     snapshot: Option<Snapshot>,
     /// When that was.
     discovered_at: Option<Instant>,
+    /// When the registry said which nodes there are.
+    snapshot_at: Option<Instant>,
     /// How large the snapshots before were.
     peak: Peak,
     /// Whether nodes or selections are new, so that selections may miss nodes.
@@ -94,6 +96,7 @@ impl Endpoints {
             connections_made: 0,
             snapshot: None,
             discovered_at: None,
+            snapshot_at: None,
             peak: Peak::default(),
             relisted: false,
             census: Census::default(),
@@ -159,7 +162,11 @@ impl Endpoints {
 
     fn discover(&mut self) {
         let discovered = self.discovered.borrow_and_update().clone();
-        self.discovered_at = Some(Instant::now());
+        let now = Instant::now();
+        self.discovered_at = Some(now);
+        if discovered.failure.is_none() {
+            self.snapshot_at = Some(now);
+        }
         self.meter.discovered(discovered.failure.is_some());
         self.registry_failure = discovered.failure;
         if let Some(snapshot) = discovered.snapshot {

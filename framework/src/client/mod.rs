@@ -75,7 +75,7 @@ pub use self::{
     options::CallOptions,
     peer::Peer,
     policy::{Balancer, CallInfo, CustomPolicy, Pick, Policy},
-    status::{EndpointState, EndpointStatus},
+    status::{EndpointState, EndpointStatus, ServiceStatus},
 };
 pub(crate) use self::{reach::Range, settings::Settings};
 

@@ -26,6 +26,18 @@ pub struct EndpointStatus {
     pub last_error: Option<Arc<str>>,
 }
 
+/// A service as a channel sees it: see [`Channel::status`](crate::Channel::status).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceStatus {
+    /// Its nodes, sorted by id.
+    pub endpoints: Vec<EndpointStatus>,
+    /// How long ago the registry said which nodes there are; grows while nothing changes.
+    pub snapshot_age: Duration,
+    /// Why the registry says nothing at present, while what it said last stays in use.
+    pub registry_error: Option<Arc<str>>,
+}
+
 /// What can be said of the connections to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -26,7 +26,7 @@ use super::{
     room::Room,
     selection::Selection,
     settings::Settings,
-    status::EndpointStatus,
+    status::ServiceStatus,
     times::FAR,
     unsent::chain,
 };
@@ -68,7 +68,7 @@ pub(super) struct Shared {
 }
 
 /// Where the control task says what it knows of each node.
-type Inquiry = oneshot::Sender<Vec<EndpointStatus>>;
+type Inquiry = oneshot::Sender<ServiceStatus>;
 
 /// The tasks of a service; dropping stops them.
 #[derive(Debug)]
@@ -128,8 +128,8 @@ impl Target {
 }
 
 impl Target {
-    /// What is known of each node, once the registry has answered.
-    pub(super) async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Status> {
+    /// What is known of the service, once the registry has answered.
+    pub(super) async fn status(&self) -> Result<ServiceStatus, Status> {
         self.start();
         let timeout = self.settings.request_timeout.min(FAR);
         let silent = || {
@@ -198,8 +198,8 @@ impl Shared {
         mem::take(asked.as_mut().expect("no panic while the list is locked"))
     }
 
-    /// Asks the control task what it knows of each node.
-    pub(super) fn inquire(&self) -> oneshot::Receiver<Vec<EndpointStatus>> {
+    /// Asks the control task what it knows.
+    pub(super) fn inquire(&self) -> oneshot::Receiver<ServiceStatus> {
         let (inquiry, answer) = oneshot::channel();
         let mut inquiries = self.inquiries.lock();
         let inquiries = inquiries.as_mut().expect("no panic while the list is locked");

@@ -134,6 +134,29 @@ async fn a_registry_that_goes_away_takes_nothing() {
 }
 
 #[tokio::test]
+async fn the_status_of_a_service_tells_how_old_it_is_and_why() {
+    let fake = FakeNode::start("a", Behaviour::Answer).await;
+    let registry = Scripted::new(Ok(Snapshot::empty()));
+    registry.say(&[&fake]);
+    let (_client, channel) = client(registry.clone());
+    let fresh = channel.status().await.unwrap();
+    assert_eq!((fresh.endpoints.len(), fresh.registry_error), (1, None));
+    registry.fail("connection refused");
+    eventually("the outage is told", async || {
+        let status = channel.status().await.unwrap();
+        let error = status.registry_error.as_deref().unwrap_or_default();
+        assert_eq!(status.endpoints.len(), 1);
+        error.contains("connection refused") && status.snapshot_age > fresh.snapshot_age
+    })
+    .await;
+    registry.say(&[&fake]);
+    eventually("the registry is back", async || {
+        channel.status().await.unwrap().registry_error.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_wiped_registry_takes_no_node_that_lives_and_a_dead_one_goes() {
     let mut nodes = [
         FakeNode::start("a", Behaviour::Answer).await,

@@ -5,20 +5,32 @@ use tokio::time::Instant;
 use super::{
     super::{
         picker::{Known, Picker},
-        status::EndpointStatus,
+        status::ServiceStatus,
+        unsent::chain,
     },
     Endpoints,
 };
 
 impl Endpoints {
-    /// Tells those who have asked what is known of each node.
+    /// Tells those who have asked what is known.
     pub(super) fn answer_inquiries(&self) {
         let now = Instant::now();
         for inquiry in self.shared.inquiries() {
-            let endpoints = self.table.ids().filter_map(|id| self.table.get(id));
-            let statuses: Vec<EndpointStatus> = endpoints.map(|endpoint| endpoint.status(now)).collect();
             // Fails when nobody waits for it any more.
-            let _ = inquiry.send(statuses);
+            let _ = inquiry.send(self.status(now));
+        }
+    }
+
+    fn status(&self, now: Instant) -> ServiceStatus {
+        let endpoints = self.table.ids().filter_map(|id| self.table.get(id));
+        let age = self.snapshot_at.map(|at| now.duration_since(at));
+        ServiceStatus {
+            endpoints: endpoints.map(|endpoint| endpoint.status(now)).collect(),
+            snapshot_age: age.unwrap_or_default(),
+            registry_error: self
+                .registry_failure
+                .as_deref()
+                .map(|failure| chain(failure).into()),
         }
     }
 
