@@ -21,6 +21,7 @@ pub(crate) const HELP: &str = "\
 Examples:
   micro gateway greeter
   micro gateway greeter shop/Orders/Get --address 0.0.0.0:8080
+  micro gateway greeter --dashboard
 
   curl -d '{\"name\":\"Ada\"}' localhost:8080/greeter/say/hello
 
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     pub(crate) exports: Vec<Export>,
     #[arg(long, value_name = "ADDRESS", help = ADDRESS_HELP)]
     pub(crate) address: Option<String>,
+    /// Shows services and nodes at /dashboard, to whoever is on this machine [default: gateway.dashboard of micro.toml]
+    #[arg(long)]
+    pub(crate) dashboard: bool,
 }
 
 /// What is the gateway's in `micro.toml`.
@@ -68,12 +72,19 @@ pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments)
         ));
     }
     let exports = exports.join(", ");
+    let has_dashboard = settings.has_dashboard();
     let service = configured(micro_gateway::service(settings), registry, arguments)?
         .after_start(move |cx| async move {
             if let Some(address) = cx.local_address() {
                 say(&format!(
                     "micro: http://{address} answers for {exports}, found in {place}"
                 ));
+                if has_dashboard {
+                    let port = address.port();
+                    say(&format!(
+                        "micro: the dashboard is at http://localhost:{port}/dashboard"
+                    ));
+                }
             }
         })
         .build()
@@ -83,10 +94,12 @@ pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments)
 
 /// The settings, with what was typed instead of what the file exports.
 fn exported(settings: Settings, arguments: &Arguments) -> Settings {
-    match arguments.exports.as_slice() {
+    let settings = match arguments.exports.as_slice() {
         [] => settings,
         typed => settings.with_exports(typed.to_vec()),
-    }
+    };
+    let is_shown = arguments.dashboard || settings.has_dashboard();
+    settings.dashboard(is_shown)
 }
 
 /// Lays what was typed over the environment, which comes after everything that code says.
@@ -165,7 +178,10 @@ mod tests {
         let arguments = Arguments {
             exports: vec!["shop".parse().unwrap()],
             address: None,
+            dashboard: true,
         };
-        assert_eq!(shown(&exported(settings, &arguments)), ["shop"]);
+        let settings = exported(settings, &arguments);
+        assert_eq!(shown(&settings), ["shop"]);
+        assert!(settings.has_dashboard());
     }
 }

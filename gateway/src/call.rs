@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use micro::{CallOptions, Client};
+use micro::{CallOptions, Client, Peer, ServiceContext};
 use micro_dynamic::{invoke, invoke_streaming};
 use prost_reflect::DynamicMessage;
 use tokio::{
@@ -17,6 +17,7 @@ use crate::{
     accept::Format,
     answer::{self, Replies},
     binding::BodyPlace,
+    dashboard::{AnsweredBy, Dashboard},
     fault::{self, Fault},
     fields,
     find::{Allow, Destination, Lookup, Lost},
@@ -34,12 +35,18 @@ pub(crate) struct Calls {
     site: Site,
     places: Arc<Semaphore>,
     told: Told,
+    dashboard: Option<Dashboard>,
 }
 
 impl Calls {
-    pub(crate) fn new(settings: Settings, client: &Client) -> Self {
+    pub(crate) fn new(settings: Settings, client: &Client, within: Option<ServiceContext>) -> Self {
+        let site = Site::new(&settings.export, client);
+        let dashboard = settings
+            .has_dashboard()
+            .then(|| Dashboard::new(client.clone(), within, site.names()));
         Self {
-            site: Site::new(&settings.export, client),
+            site,
+            dashboard,
             places: Arc::new(Semaphore::new(settings.calls_max.min(Semaphore::MAX_PERMITS))),
             told: Told::default(),
             settings,
@@ -50,8 +57,12 @@ impl Calls {
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = RequestId::of(request.headers().get(headers::REQUEST_ID));
         let is_head = request.method() == Method::HEAD;
+        let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request);
         let answered = self.try_answer(request, &id).await;
         let mut response = answered.unwrap_or_else(|fault| fault.into_response(&id));
+        if is_of_dashboard {
+            Dashboard::tell_node(&mut response);
+        }
         let headers = response.headers_mut();
         headers.insert(headers::REQUEST_ID, id.header());
         headers.insert(
@@ -66,6 +77,13 @@ impl Calls {
 
     async fn try_answer(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Fault> {
         let begun = Instant::now();
+        if let Some(dashboard) = self
+            .dashboard
+            .as_ref()
+            .filter(|_| Dashboard::has(request.uri().path()))
+        {
+            return dashboard.answer(request, &self.site).await;
+        }
         headers::check_host(&request, &self.settings)?;
         // Both at once is how requests are smuggled past whoever stands in front.
         let headers = request.headers();
@@ -161,7 +179,8 @@ impl Calls {
         let answered = if method.is_server_streaming() {
             let replies = invoke_streaming(channel, method, request).await;
             replies.map(|replies| {
-                Replies {
+                let node = answered_by(&replies);
+                let response = Replies {
                     format: call.format,
                     replies: replies.into_inner(),
                     only,
@@ -170,11 +189,15 @@ impl Calls {
                     id: call.id.clone(),
                     place,
                 }
-                .into_response()
+                .into_response();
+                told_of(node, response)
             })
         } else {
             let reply = invoke(channel, method, request).await;
-            reply.and_then(|reply| answer::message(reply.get_ref(), only.as_ref()))
+            reply.and_then(|reply| {
+                let response = answer::message(reply.get_ref(), only.as_ref())?;
+                Ok(told_of(answered_by(&reply), response))
+            })
         };
         answered.map_err(|status| self.fault_of_call(&call, &status))
     }
@@ -220,6 +243,18 @@ struct Call<'a> {
     to: &'a Destination<'a>,
     format: Format,
     deadline: Instant,
+}
+
+/// Who answered, for the dashboard.
+fn answered_by<T>(reply: &tonic::Response<T>) -> Option<AnsweredBy> {
+    let peer = reply.extensions().get::<Peer>()?;
+    let id = http::HeaderValue::from_str(peer.node_id()).ok()?;
+    Some(AnsweredBy(id))
+}
+
+fn told_of(node: Option<AnsweredBy>, mut response: Response<Body>) -> Response<Body> {
+    node.and_then(|node| response.extensions_mut().insert(node));
+    response
 }
 
 fn options(allow: &Allow) -> Response<Body> {

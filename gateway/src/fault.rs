@@ -11,7 +11,7 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
 
-use crate::{find::Allow, headers::RequestId};
+use crate::{dashboard::AnsweredBy, find::Allow, headers::RequestId};
 
 /// Whose metadata names the node that answered; what has none was made on this side of the wire.
 const NODE: &str = "micro-node";
@@ -30,6 +30,8 @@ pub(crate) struct Fault {
     details: Vec<Value>,
     allow: Option<String>,
     retry_after_seconds: Option<u64>,
+    /// The node that answered.
+    node: Option<Box<HeaderValue>>,
 }
 
 /// The details of a status, as they come over the wire.
@@ -49,6 +51,7 @@ impl Fault {
             details: Vec::new(),
             allow: None,
             retry_after_seconds: None,
+            node: None,
         }
     }
 
@@ -98,13 +101,16 @@ impl Fault {
     /// A call ended with `status`: what a node said to its caller is passed on, what tells of our insides is not.
     pub(crate) fn of_call(status: &Status, pool: &DescriptorPool) -> Self {
         let code = status.code();
+        let node = node(status);
         if is_hidden(status) {
             return Self {
+                node,
                 retry_after_seconds: retry_after_seconds(status),
                 ..Self::new(http_status(code), code, general(code))
             };
         }
         Self {
+            node,
             details: details(status.details(), pool),
             retry_after_seconds: retry_after_seconds(status),
             ..Self::new(http_status(code), code, status.message().to_owned())
@@ -131,8 +137,16 @@ impl Fault {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        if let Some(node) = self.node {
+            response.extensions_mut().insert(AnsweredBy(*node));
+        }
         response
     }
+}
+
+fn node(status: &Status) -> Option<Box<HeaderValue>> {
+    let node = status.metadata().get(NODE)?.as_encoded_bytes();
+    HeaderValue::from_bytes(node).ok().map(Box::new)
 }
 
 /// Whether the text of `status` was made by this side, or may tell of what is behind the service.

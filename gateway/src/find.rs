@@ -122,6 +122,16 @@ impl Allow {
         Self(methods.iter().map(Method::to_string).collect())
     }
 
+    /// What can only be read.
+    pub(crate) fn reading() -> Self {
+        Self(
+            [Method::GET, Method::HEAD]
+                .iter()
+                .map(Method::to_string)
+                .collect(),
+        )
+    }
+
     fn holds(&self, method: &Method) -> bool {
         self.0.contains(method.as_str())
     }

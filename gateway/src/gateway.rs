@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use micro::{Client, Service, ServiceBuilder};
+use micro::{Client, Service, ServiceBuilder, ServiceContext};
 use tonic::body::Body;
 
 use crate::{call::Calls, settings::Settings};
@@ -46,7 +46,14 @@ impl Gateway {
     #[must_use]
     pub fn new(client: &Client, settings: Settings) -> Self {
         Self {
-            calls: Arc::new(Calls::new(settings, client)),
+            calls: Arc::new(Calls::new(settings, client, None)),
+        }
+    }
+
+    /// The gateway that `cx` is the service of.
+    fn within(cx: &ServiceContext, settings: Settings) -> Self {
+        Self {
+            calls: Arc::new(Calls::new(settings, &cx.client(), Some(cx.clone()))),
         }
     }
 }
@@ -57,7 +64,7 @@ pub fn service(settings: Settings) -> ServiceBuilder {
     Service::builder(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .address(ADDRESS)
-        .web(move |cx| Gateway::new(&cx.client(), settings))
+        .web(move |cx| Gateway::within(cx, settings))
 }
 
 impl tower_service::Service<Request<Body>> for Gateway {

@@ -28,7 +28,7 @@ const ALWAYS_FORWARDED: [HeaderName; 2] = [
     HeaderName::from_static("tracestate"),
 ];
 /// What a gateway on a loopback address is called, unless the settings say.
-const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+pub(crate) const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The id of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,21 +116,7 @@ pub(crate) fn check_host<B>(request: &Request<B>, settings: &Settings) -> Result
             message,
         )
     };
-    let of_uri = request.uri().host().map(str::to_ascii_lowercase);
-    let mut of_headers = request.headers().get_all(header::HOST).iter().map(host);
-    let of_header = of_headers.next();
-    if of_headers.next().is_some() {
-        return Err(Fault::invalid("the request has two hosts"));
-    }
-    let named = match (of_uri, of_header) {
-        (_, Some(None)) | (None, None) => {
-            return Err(Fault::invalid("the request has no host that could be read"));
-        }
-        (Some(uri), Some(Some(header))) if uri != header => {
-            return Err(Fault::invalid("the request has two hosts"));
-        }
-        (Some(named), _) | (None, Some(Some(named))) => named,
-    };
+    let named = named(request)?;
     if !settings.hosts.is_empty() {
         let is_ours = settings.hosts.contains(&Host(named));
         return if is_ours {
@@ -152,6 +138,21 @@ pub(crate) fn check_host<B>(request: &Request<B>, settings: &Settings) -> Result
         ));
     }
     Ok(())
+}
+
+/// The name that the request calls this gateway by, in lower case and without port.
+pub(crate) fn named<B>(request: &Request<B>) -> Result<String, Fault> {
+    let of_uri = request.uri().host().map(str::to_ascii_lowercase);
+    let mut of_headers = request.headers().get_all(header::HOST).iter().map(host);
+    let of_header = of_headers.next();
+    if of_headers.next().is_some() {
+        return Err(Fault::invalid("the request has two hosts"));
+    }
+    match (of_uri, of_header) {
+        (_, Some(None)) | (None, None) => Err(Fault::invalid("the request has no host that could be read")),
+        (Some(uri), Some(Some(header))) if uri != header => Err(Fault::invalid("the request has two hosts")),
+        (Some(named), _) | (None, Some(Some(named))) => Ok(named),
+    }
 }
 
 /// The host of a `Host` header, in lower case and without its port.

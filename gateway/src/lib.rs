@@ -17,6 +17,7 @@ mod answer;
 mod binding;
 mod bindings;
 mod call;
+mod dashboard;
 mod edition;
 mod export;
 mod exported;

@@ -55,6 +55,7 @@ pub struct Settings {
     pub(crate) json_depth_max: usize,
     #[serde(deserialize_with = "count")]
     pub(crate) calls_max: usize,
+    pub(crate) dashboard: bool,
 }
 
 impl Default for Settings {
@@ -69,6 +70,7 @@ impl Default for Settings {
             body_size_max: 1024 * 1024,
             json_depth_max: 64,
             calls_max: 1024,
+            dashboard: false,
         }
     }
 }
@@ -109,6 +111,18 @@ impl Settings {
     pub fn body_size_max(mut self, bytes: usize) -> Self {
         self.body_size_max = bytes;
         self
+    }
+
+    /// Sets whether there is a dashboard, at `/dashboard`, for those at the machine of the gateway. Default: none.
+    pub fn dashboard(mut self, is_shown: bool) -> Self {
+        self.dashboard = is_shown;
+        self
+    }
+
+    /// Whether there is a dashboard.
+    #[must_use]
+    pub fn has_dashboard(&self) -> bool {
+        self.dashboard
     }
 
     /// Sets how many requests there may be at a time. Default: 1024.
@@ -229,12 +243,14 @@ mod tests {
             body_size_max = 1000
             json_depth_max = 8
             calls_max = 2
+            dashboard = true
             "#,
         )
         .unwrap();
         assert_eq!(settings.export.len(), 2);
         assert!(settings.hosts.contains(&Host("api.example.com".to_owned())));
         assert_eq!(settings.forward[1].0, header::AUTHORIZATION);
+        assert!(settings.has_dashboard() && !Settings::default().has_dashboard());
         assert_eq!(settings.timeout, Duration::from_millis(500));
         assert_eq!(settings.timeout_max, Duration::from_secs(10));
         assert_eq!(

@@ -50,6 +50,11 @@ impl Site {
         }
     }
 
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.services.keys().map(|name| (**name).to_owned()).collect()
+    }
+
     pub(crate) fn service(&self, name: &str) -> Option<&Exported> {
         self.services.get(name)
     }

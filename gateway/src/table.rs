@@ -111,7 +111,6 @@ impl Table {
     }
 
     /// All of them.
-    #[cfg(test)]
     pub(crate) fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }

@@ -2,6 +2,7 @@
 
 mod annotated;
 mod calls;
+mod dashboard;
 mod hostile;
 mod support;
 mod versions;

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use crate::{Gateway, Settings};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// A gateway, and the server behind it.
 pub(super) struct Shop {
