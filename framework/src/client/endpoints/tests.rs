@@ -240,6 +240,7 @@ async fn a_node_whose_connection_has_ended_is_not_held() {
     let known: Vec<_> = known
         .await
         .unwrap()
+        .endpoints
         .iter()
         .map(|status| status.node.id().to_owned())
         .collect();
