@@ -72,6 +72,24 @@ pub fn who_waits_for_a_stream_gets_one() {
     });
 }
 
+/// A caller that finds every stream taken gets one once the peer allows more, though nobody gives one back.
+pub fn who_waits_for_a_stream_hears_that_there_are_more() {
+    check(|| {
+        let (streams, room) = (Arc::new(streams(1)), Arc::new(Room::default()));
+        assert!(streams.reserve());
+        let thread = {
+            let (streams, room) = (Arc::clone(&streams), Arc::clone(&room));
+            thread::spawn(move || block_on(place(&streams, &room)))
+        };
+        // As the connection's driver does it.
+        if streams.allow(2) {
+            room.release();
+        }
+        thread.join().expect("no panic in the thread");
+        assert_eq!(streams.taken(), 2);
+    });
+}
+
 /// As a call does it in `waiting.rs`: at once, else after saying that it waits.
 async fn place(streams: &Streams, room: &Room) {
     if streams.reserve() {

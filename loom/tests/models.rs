@@ -13,6 +13,11 @@ fn who_waits_for_a_stream_gets_one() {
 }
 
 #[test]
+fn who_waits_for_a_stream_hears_that_there_are_more() {
+    models::who_waits_for_a_stream_hears_that_there_are_more();
+}
+
+#[test]
 fn no_more_is_sent_again_than_the_budget_has() {
     models::no_more_is_sent_again_than_the_budget_has();
 }

@@ -82,7 +82,7 @@ impl Call {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },
         };
-        let response = match place.connection.send(request, body).await {
+        let response = match place.connection().send(request, body).await {
             Ok(response) => response,
             Err(unanswered) => return failed(unanswered, &mut place),
         };
@@ -96,7 +96,7 @@ impl Call {
             return Attempt::Unsent {
                 body: None,
                 reason: format!("{} is another service", endpoint.peer),
-                connections: vec![place.connection.id],
+                connections: vec![place.connection().id],
             };
         }
         place.answered();
@@ -181,7 +181,7 @@ fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
         endpoint.connection_ids().collect()
     } else {
         place.close_connection();
-        vec![place.connection.id]
+        vec![place.connection().id]
     };
     Attempt::Unsent {
         body,

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use micro_registry::Node;
 use tokio::time::Instant;
 
-use super::{connection::Connection, load::Load, peer::Peer, streak::Streak};
+use super::{connection::Connection, line::Line, load::Load, peer::Peer, row::Seat, streak::Streak};
 
 /// A node that calls can go to, as a [`Balancer`](crate::Balancer) and its [`Pick`](crate::Pick) see it.
 ///
@@ -26,11 +26,18 @@ use super::{connection::Connection, load::Load, peer::Peer, streak::Streak};
 pub struct Candidate {
     pub(super) peer: Peer,
     pub(super) authority: Authority,
-    pub(super) load: Arc<Load>,
+    pub(super) load: Seat<Load>,
     pub(super) flags: Arc<Flags>,
     pub(super) connections: Box<[Arc<Connection>]>,
     /// Whether its calls failed in a row, or it says that it does not serve: then it is left out unless most are.
     pub(super) ejected: bool,
+}
+
+/// The only connection of a node, as a pick sees it.
+#[derive(Debug)]
+pub(super) struct Only {
+    id: u64,
+    pub(super) line: Seat<Line>,
 }
 
 /// What calls tell the control task about an endpoint.
@@ -58,7 +65,7 @@ impl Candidate {
         Self {
             peer: Peer::new(Arc::new(node)),
             authority,
-            load: Arc::new(Load::new()),
+            load: Seat::default(),
             flags: Arc::default(),
             connections: Box::default(),
             ejected: false,
@@ -95,21 +102,30 @@ impl Candidate {
         self.connections.iter().map(|connection| connection.id)
     }
 
-    /// Takes a place on the connection with the fewest streams, other than those in `tried`.
-    pub(super) fn reserve(&self, tried: &[u64]) -> Option<Arc<Connection>> {
-        if let [only] = &*self.connections {
-            return (!tried.contains(&only.id) && only.reserve()).then(|| Arc::clone(only));
-        }
-        let mut candidates: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|c| !tried.contains(&c.id))
-            .collect();
-        candidates.sort_by_key(|connection| connection.streams());
-        candidates
-            .into_iter()
-            .find(|connection| connection.reserve())
-            .cloned()
+    /// What a pick looks at, if the node has one connection, as is usual.
+    pub(super) fn only(&self) -> Option<Only> {
+        let [only] = &*self.connections else {
+            return None;
+        };
+        Some(Only {
+            id: only.id,
+            line: only.line.clone(),
+        })
+    }
+
+    /// Takes a place on the connection with the fewest streams, other than those in `tried`. Says which it is.
+    pub(super) fn reserve(&self, tried: &[u64]) -> Option<usize> {
+        let is_untried = |at: &usize| !tried.contains(&self.connections[*at].id);
+        let mut untried: Vec<_> = (0..self.connections.len()).filter(is_untried).collect();
+        untried.sort_by_key(|at| self.connections[*at].streams());
+        untried.into_iter().find(|at| self.connections[*at].reserve())
+    }
+}
+
+impl Only {
+    /// Takes a place on it, unless it is among `tried`.
+    pub(super) fn reserve(&self, tried: &[u64]) -> bool {
+        !tried.contains(&self.id) && self.line.reserve()
     }
 }
 
@@ -151,11 +167,11 @@ pub(super) mod tests {
         let node = Node::builder("greeter".parse().unwrap(), "a", "127.0.0.1:9090".parse().unwrap());
         let ready = ready(node.build().unwrap(), 1, 2).await;
         assert!(ready.connections[0].reserve());
-        assert_eq!(ready.reserve(&[]).unwrap().id, 2);
+        assert_eq!(ready.reserve(&[]), Some(1));
         assert!(ready.reserve(&[]).is_some() && ready.reserve(&[]).is_some());
         assert!(ready.reserve(&[]).is_none());
         ready.connections[0].release();
         assert!(ready.reserve(&[1]).is_none());
-        assert_eq!(ready.reserve(&[]).unwrap().id, 1);
+        assert_eq!(ready.reserve(&[]), Some(0));
     }
 }

@@ -142,8 +142,8 @@ impl Channel {
         let call = CallInfo::new(&metadata).with_hash_key(options.hash_key.as_deref());
         let picker = target.shared.picker();
         let view = picker.view(options.selection.as_ref());
-        let taken = view.and_then(|view| view.choose(call, &[]));
-        taken.inspect(|(_, connection)| connection.release()).is_some()
+        let chosen = view.and_then(|view| view.choose(call, &[]));
+        chosen.inspect(|chosen| chosen.line.release()).is_some()
     }
 
     fn layered(plain: Plain, layers: Arc<[UserLayer]>) -> Self {

@@ -24,13 +24,13 @@ use super::{
     heard::{Heard, Traffic},
     incoming::Incoming,
     keepalive::{Keepalive, Keeper},
+    line::{Line, STREAMS_MAX_FIRST},
+    room::Room,
+    row::Seat,
     sending::send,
-    streams::Streams,
 };
 use crate::gather::Gather;
 
-/// What a node without settings of its own allows until it has said otherwise.
-const STREAMS_MAX_FIRST: usize = 100;
 /// How much a node may send before it is told that more is welcome, a stream and a connection: what tonic has.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
@@ -43,18 +43,9 @@ const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
 pub(super) struct Connection {
     pub(super) id: u64,
     sender: SendRequest<Bytes>,
-    closing: AtomicBool,
     answered: AtomicBool,
-    line: Arc<Line>,
+    pub(super) line: Seat<Line>,
     traffic: Arc<Traffic>,
-}
-
-/// What the calls of a connection and its driver share.
-#[derive(Debug)]
-struct Line {
-    streams: Streams,
-    /// Whether the driver is gone.
-    ended: AtomicBool,
 }
 
 /// Why a request has no answer.
@@ -74,6 +65,10 @@ pub(super) struct Plan {
     pub(super) address: Address,
     pub(super) timeout: Duration,
     pub(super) keepalive: Keepalive,
+    /// What calls will look at of the connection.
+    pub(super) line: Seat<Line>,
+    /// Where calls wait for a free stream.
+    pub(super) room: Arc<Room>,
 }
 
 impl Connection {
@@ -108,14 +103,11 @@ impl Connection {
         let pings = connection
             .ping_pong()
             .ok_or_else(|| io::Error::other("the connection has no pings"))?;
-        let line = Arc::new(Line {
-            streams: Streams::new(STREAMS_MAX_FIRST),
-            ended: AtomicBool::new(false),
-        });
         let mut driver = Driver {
             connection,
             keeper: Keeper::new(plan.keepalive, pings, Arc::clone(&traffic)),
-            line: Arc::clone(&line),
+            line: plan.line.clone(),
+            room: plan.room,
             gather: Gather::default(),
         };
         tokio::select! {
@@ -130,9 +122,8 @@ impl Connection {
         let connection = Self {
             id,
             sender,
-            closing: AtomicBool::new(false),
             answered: AtomicBool::new(false),
-            line,
+            line: plan.line,
             traffic,
         };
         Ok((connection, driver))
@@ -171,12 +162,12 @@ impl Connection {
 
     /// Takes the place of one stream, if there is one.
     pub(super) fn reserve(&self) -> bool {
-        !self.is_closing() && self.line.streams.reserve()
+        self.line.reserve()
     }
 
     /// Gives a place back.
     pub(super) fn release(&self) {
-        self.line.streams.release();
+        self.line.release();
     }
 
     /// How many streams are open.
@@ -199,12 +190,12 @@ impl Connection {
 
     /// Sends nothing more through this connection: it takes no new streams. Says whether that is news.
     pub(super) fn close(&self) -> bool {
-        !self.closing.swap(true, Ordering::Relaxed)
+        self.line.close()
     }
 
     /// Whether the connection takes no new streams.
     pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed) || self.line.ended.load(Ordering::Relaxed)
+        self.line.is_closing()
     }
 }
 
@@ -212,7 +203,6 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.id)
-            .field("closing", &self.closing)
             .field("line", &self.line)
             .finish()
     }
@@ -222,7 +212,8 @@ impl fmt::Debug for Connection {
 pub(super) struct Driver {
     connection: h2::client::Connection<Heard, Bytes>,
     keeper: Keeper,
-    line: Arc<Line>,
+    line: Seat<Line>,
+    room: Arc<Room>,
     gather: Gather,
 }
 
@@ -238,7 +229,9 @@ impl Future for Driver {
             let ended = Pin::new(&mut this.connection).poll(cx);
             // Polled for each request, so the limit is never older than the last one.
             let streams_max = this.connection.max_concurrent_send_streams();
-            this.line.streams.allow(streams_max);
+            if this.line.streams.allow(streams_max) {
+                this.room.release();
+            }
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(ended.map_err(io::Error::other));
             }
@@ -251,7 +244,7 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.line.ended.store(true, Ordering::Relaxed);
+        self.line.end();
     }
 }
 
@@ -265,7 +258,12 @@ impl fmt::Debug for Driver {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
+
     use super::{super::connector::Io, *};
+    use crate::control::Owned;
 
     /// SETTINGS that change nothing.
     pub(in super::super) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -279,11 +277,22 @@ pub(super) mod tests {
             let words = self.0.clone();
             Box::pin(async move {
                 let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-                tokio::io::AsyncWriteExt::write_all(&mut theirs, &words).await?;
+                theirs.write_all(&words).await?;
                 // It listens for ever.
                 tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
                 Ok(Box::new(ours) as Box<dyn Io>)
             })
+        }
+    }
+
+    /// Hands out one end of a pipe, once.
+    #[derive(Debug)]
+    struct Hands(Mutex<Option<DuplexStream>>);
+
+    impl Connect for Hands {
+        fn connect(&self, _address: &Address) -> super::super::connector::Connecting {
+            let end = self.0.lock().unwrap().take().unwrap();
+            Box::pin(async move { Ok(Box::new(end) as Box<dyn Io>) })
         }
     }
 
@@ -299,8 +308,13 @@ pub(super) mod tests {
 
     /// A connection to a peer that says these words, which is asked after 10 s of silence and given up after 5 s more.
     pub(in super::super) async fn open(words: &[u8], while_idle: bool) -> io::Result<(Connection, Driver)> {
-        let plan = Plan {
-            connector: Arc::new(Says(words.to_vec())),
+        Connection::open(1, plan(Arc::new(Says(words.to_vec())), while_idle)).await
+    }
+
+    /// How connections are made to a peer that is asked after 10 s of silence and given up after 5 s more.
+    pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> Plan {
+        Plan {
+            connector,
             address: "127.0.0.1:9090".parse().unwrap(),
             timeout: Duration::from_secs(1),
             keepalive: Keepalive {
@@ -308,8 +322,9 @@ pub(super) mod tests {
                 timeout: Duration::from_secs(5),
                 while_idle,
             },
-        };
-        Connection::open(1, plan).await
+            line: Seat::default(),
+            room: Arc::default(),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -333,5 +348,26 @@ pub(super) mod tests {
     async fn a_peer_that_says_nothing_is_given_up() {
         let error = open(&[], true).await.unwrap_err();
         assert_eq!(error.to_string(), "no HTTP/2 within 1s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_stream_hears_that_the_peer_allows_more() {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let settings = |streams_max| [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
+        theirs.write_all(&settings(1)).await.unwrap();
+        let plan = plan(Arc::new(Hands(Mutex::new(Some(ours)))), true);
+        let room = Arc::clone(&plan.room);
+        let (connection, driver) = Connection::open(1, plan).await.unwrap();
+        let _driven = Owned(tokio::spawn(driver));
+        assert!(connection.reserve() && !connection.reserve());
+        let waiting = room.wait();
+        let mut released = std::pin::pin!(waiting.released());
+        released.as_mut().enable();
+        theirs.write_all(&settings(2)).await.unwrap();
+        time::timeout(Duration::from_secs(1), released).await.unwrap();
+        assert!(connection.reserve() && !connection.reserve());
+        theirs.write_all(&settings(1)).await.unwrap();
+        let less = waiting.released();
+        time::timeout(Duration::from_secs(1), less).await.unwrap_err();
     }
 }

@@ -15,6 +15,7 @@ use super::{
     load::Load,
     outlier::Ejection,
     peer::Peer,
+    row::Seat,
     status::{EndpointState, EndpointStatus},
     subset::NAMED_FOR,
 };
@@ -45,7 +46,7 @@ pub(super) struct Endpoint {
     /// Until when it counts as named by a call.
     named_until: Option<Instant>,
     connections: Vec<Held>,
-    load: Arc<Load>,
+    load: Seat<Load>,
     pub(super) flags: Arc<Flags>,
     ejection: Ejection,
     /// Since when its calls fail without an answer to any of them: a new connection must speak before it is picked.
@@ -78,7 +79,7 @@ struct Held {
 }
 
 impl Endpoint {
-    pub(super) fn new(node: Arc<Node>, client: u64) -> Self {
+    pub(super) fn new(node: Arc<Node>, client: u64, load: Seat<Load>) -> Self {
         Self {
             rank: rank(client, node.id()),
             node,
@@ -87,7 +88,7 @@ impl Endpoint {
             failures: 0,
             named_until: None,
             connections: Vec::new(),
-            load: Arc::new(Load::new()),
+            load,
             flags: Arc::default(),
             ejection: Ejection::default(),
             doubted_since: None,
@@ -344,7 +345,7 @@ impl Endpoint {
         Some(Arc::new(Candidate {
             peer: Peer::new(Arc::clone(&self.node)),
             authority: authority(&self.node)?,
-            load: Arc::clone(&self.load),
+            load: self.load.clone(),
             flags: Arc::clone(&self.flags),
             connections: self
                 .connections

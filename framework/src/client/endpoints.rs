@@ -3,11 +3,7 @@
 mod opening;
 mod publish;
 
-use std::{
-    io, mem,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, mem, sync::Arc, time::Duration};
 
 use micro_registry::{Error, ServiceName, Snapshot};
 use tokio::{
@@ -17,17 +13,20 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::opening::{Key, open, plan};
+use self::opening::{Key, drop_refused, open, plan};
 use super::{
     census::Census,
     changes::Changes,
     connection::{Connection, Driver},
     connector::Connect,
     endpoint::Endpoint,
-    follower::Discovered,
+    follower::{Discovered, changed_after},
     health,
+    line::Line,
+    load::Load,
     meter::Meter,
     peak::Peak,
+    row::Rows,
     settings::Settings,
     table::{Id, Table},
     target::Shared,
@@ -52,6 +51,9 @@ pub(super) struct Endpoints {
     /// Random per client: gives each its own order of the nodes.
     client: u64,
     table: Table,
+    /// Where the loads of the nodes stand, and what picks look at of their connections.
+    loads: Rows<Load>,
+    lines: Rows<Line>,
     views: Views,
     connecting: JoinSet<(Key, io::Result<(Connection, Driver)>)>,
     driving: JoinSet<(Key, u64, io::Result<()>)>,
@@ -90,6 +92,8 @@ impl Endpoints {
             discovered,
             client: fastrand::u64(..),
             table: Table::default(),
+            loads: Rows::default(),
+            lines: Rows::default(),
             views,
             connecting: JoinSet::new(),
             driving: JoinSet::new(),
@@ -187,7 +191,9 @@ impl Endpoints {
             let known = self.table.change(node.id(), |endpoint| endpoint.update(node));
             if known != Some(true) {
                 // A new node, or a new start under a known id: connections to the old one end with their streams.
-                self.table.insert(Endpoint::new(Arc::clone(node), self.client));
+                let load = self.loads.next();
+                self.table
+                    .insert(Endpoint::new(Arc::clone(node), self.client, load));
             }
         }
         let gone = &changes.gone;
@@ -308,10 +314,9 @@ impl Endpoints {
         })?;
         if let Some(node) = node {
             self.connections_made += 1;
-            let (id, plan) = (
-                self.connections_made,
-                plan(&self.settings, &self.connector, &node),
-            );
+            let (line, room) = (self.lines.next(), Arc::clone(&self.shared.room));
+            let plan = plan(&self.settings, &self.connector, &node, line, room);
+            let id = self.connections_made;
             self.connecting
                 .spawn(async move { (Key { node }, open(id, plan).await) });
         }
@@ -380,27 +385,6 @@ impl Endpoints {
 /// Whether `lost` nodes of `all` are so many that they are rather the registry's loss than the nodes' end.
 fn is_most(lost: usize, all: usize) -> bool {
     lost >= 2 && lost * 2 > all
-}
-
-/// Waits for the next change, but not before `earliest`. Loses none when it is dropped.
-async fn changed_after(
-    discovered: &mut watch::Receiver<Discovered>,
-    earliest: Option<Instant>,
-) -> Result<(), watch::error::RecvError> {
-    if let Some(earliest) = earliest {
-        time::sleep_until(earliest).await;
-    }
-    discovered.changed().await
-}
-
-/// Leaves a server alone that calls have found to be another service.
-fn drop_refused(service: &ServiceName, endpoint: &mut Endpoint, now: Instant) {
-    if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
-        let (node, address) = (endpoint.node.id(), endpoint.node.address());
-        warn!(%service, node, %address, "the server there is another service");
-        endpoint.set_last_error("the server there is another service");
-        endpoint.refused(now);
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use micro_registry::{Error, ErrorKind, Registry, ServiceName, Snapshot};
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 use tracing::{debug, warn};
 
 use crate::{backoff::Backoff, control::Owned};
@@ -77,4 +80,15 @@ async fn follow_once(
             None => return (Error::new(ErrorKind::Unavailable, "the watch ended"), heard),
         }
     }
+}
+
+/// Waits for the next change, but not before `earliest`. Loses none when it is dropped.
+pub(super) async fn changed_after(
+    discovered: &mut watch::Receiver<Discovered>,
+    earliest: Option<Instant>,
+) -> Result<(), watch::error::RecvError> {
+    if let Some(earliest) = earliest {
+        time::sleep_until(earliest).await;
+    }
+    discovered.changed().await
 }

@@ -94,8 +94,8 @@ mod tests {
     use super::{
         super::{
             connection::{
-                Connection, Plan,
-                tests::{SETTINGS, open},
+                Connection,
+                tests::{SETTINGS, open, plan},
             },
             connector::{Connect, Connecting, Io},
         },
@@ -119,16 +119,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_answers_stays() {
-        let plan = Plan {
-            connector: Arc::new(Serves),
-            address: "127.0.0.1:9090".parse().unwrap(),
-            timeout: Duration::from_secs(1),
-            keepalive: Keepalive {
-                interval: Duration::from_secs(10),
-                timeout: Duration::from_secs(5),
-                while_idle: true,
-            },
-        };
+        let plan = plan(Arc::new(Serves), true);
         let (connection, mut driver) = Connection::open(1, plan).await.unwrap();
         let day = Duration::from_secs(24 * 3600);
         assert!(tokio::time::timeout(day, &mut driver).await.is_err());

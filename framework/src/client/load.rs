@@ -8,6 +8,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How fast an old latency is forgotten: after this time without an answer it counts half.
 const HALF_LIFE: Duration = Duration::from_secs(5);
+const HALF_LIFE_NS: u64 = HALF_LIFE.as_nanos() as u64;
 /// The share by which one answer moves a falling estimate at least, so that one slow answer is soon outweighed.
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 /// Latencies below this say more about the scheduler than about the server.
@@ -43,6 +44,12 @@ pub(super) struct Load {
     waiting_since_ns: AtomicU64,
 }
 
+impl Default for Load {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Load {
     pub(super) fn new() -> Self {
         Self {
@@ -68,14 +75,15 @@ impl Load {
     /// Takes in how long an answer took: a slower one at once, a faster one by and by.
     pub(super) fn answered(&self, latency: Duration, now: Instant) {
         self.calls.fetch_sub(WAITING, Ordering::Relaxed);
-        self.answered_ns.store(self.since_epoch(now), Ordering::Relaxed);
-        let (sample, decayed) = (latency.as_nanos() as f64, self.estimate(&self.latency_ns, now));
+        let at_ns = self.since_epoch(now);
+        self.answered_ns.store(at_ns, Ordering::Relaxed);
+        let (sample, decayed) = (latency.as_nanos() as f64, self.estimate(&self.latency_ns, at_ns));
         let next = if sample > decayed {
             sample
         } else {
             decayed + (sample - decayed) * SAMPLE_SHARE
         };
-        self.set(next, sample, now);
+        self.set(next, sample, at_ns);
     }
 
     /// Takes in that a call failed, which took `latency`.
@@ -106,22 +114,25 @@ impl Load {
 
     /// How long answers have taken of late in the mean, or at least as long as one has been waited for.
     pub(super) fn mean_latency(&self, now: Instant) -> Duration {
-        let mean = self.estimate(&self.mean_ns, now);
-        Duration::from_nanos(mean.max(self.silence(now)) as u64)
+        let at_ns = self.since_epoch(now);
+        let mean = self.estimate(&self.mean_ns, at_ns);
+        Duration::from_nanos(mean.max(self.silence(at_ns)) as u64)
     }
 
     /// What one more call would find: comparable between endpoints, of no unit. The mean latency counts beside the latest:
     /// a server that is ten times as slow must not get the call that goes to the fourth of those in flight elsewhere, which
     /// a server may well do all at once, while one slow answer is no reason to stay away.
     pub(super) fn cost(&self, now: Instant) -> f64 {
-        let silence = self.silence(now);
-        let latency = self.estimate(&self.latency_ns, now).max(silence) + NOISE.as_nanos() as f64;
-        let mean = self.estimate(&self.mean_ns, now).max(silence) + MEAN_NOISE.as_nanos() as f64;
+        let at_ns = self.since_epoch(now);
+        let silence = self.silence(at_ns);
+        let latency = self.estimate(&self.latency_ns, at_ns).max(silence) + NOISE.as_nanos() as f64;
+        let mean = self.estimate(&self.mean_ns, at_ns).max(silence) + MEAN_NOISE.as_nanos() as f64;
         latency * mean * f64::from(self.in_flight() + 1)
     }
 
     fn latency_ns(&self, now: Instant) -> f64 {
-        self.estimate(&self.latency_ns, now).max(self.silence(now))
+        let at_ns = self.since_epoch(now);
+        self.estimate(&self.latency_ns, at_ns).max(self.silence(at_ns))
     }
 
     /// Whether no call was answered after `instant`.
@@ -130,51 +141,49 @@ impl Load {
     }
 
     /// For how long calls have waited while none was answered, in nanoseconds.
-    fn silence(&self, now: Instant) -> f64 {
+    fn silence(&self, at_ns: u64) -> f64 {
         if self.calls.load(Ordering::Relaxed) < WAITING {
             return 0.0;
         }
         let updated = self.updated_ns.load(Ordering::Relaxed);
         let since = updated.max(self.waiting_since_ns.load(Ordering::Relaxed));
-        self.since_epoch(now).saturating_sub(since) as f64
+        at_ns.saturating_sub(since) as f64
     }
 
     fn at_least(&self, latency: Duration, now: Instant) {
-        let sample = latency.as_nanos() as f64;
-        if sample > self.estimate(&self.latency_ns, now) {
-            self.set(sample, sample, now);
+        let (sample, at_ns) = (latency.as_nanos() as f64, self.since_epoch(now));
+        if sample > self.estimate(&self.latency_ns, at_ns) {
+            self.set(sample, sample, at_ns);
         }
     }
 
     /// Sets the latency, and takes `sample` into the mean.
-    fn set(&self, latency_ns: f64, sample: f64, now: Instant) {
-        let mean = match self.estimate(&self.mean_ns, now) {
+    fn set(&self, latency_ns: f64, sample: f64, at_ns: u64) {
+        let mean = match self.estimate(&self.mean_ns, at_ns) {
             // The first one, or the first after a long while.
             mean if mean < 1.0 => sample,
             mean => mean + (sample - mean) * SAMPLE_SHARE,
         };
         self.latency_ns.store(latency_ns as u64, Ordering::Relaxed);
         self.mean_ns.store(mean as u64, Ordering::Relaxed);
-        self.updated_ns.store(self.since_epoch(now), Ordering::Relaxed);
+        self.updated_ns.store(at_ns, Ordering::Relaxed);
     }
 
     /// The last latency, halved for each half-life since, and less by a straight line in between: no `exp` on the path
     /// of a call.
-    fn estimate(&self, latency_ns: &AtomicU64, now: Instant) -> f64 {
+    fn estimate(&self, latency_ns: &AtomicU64, at_ns: u64) -> f64 {
         let latency = latency_ns.load(Ordering::Relaxed);
-        let half_life = HALF_LIFE.as_nanos() as u64;
-        let idle = self
-            .since_epoch(now)
-            .saturating_sub(self.updated_ns.load(Ordering::Relaxed));
-        if idle < half_life {
-            return latency as f64 * (1.0 - 0.5 * idle as f64 / half_life as f64);
-        }
-        let (halves, rest) = ((idle / half_life).min(63), idle % half_life);
-        (latency >> halves) as f64 * (1.0 - 0.5 * rest as f64 / half_life as f64)
+        let idle = at_ns.saturating_sub(self.updated_ns.load(Ordering::Relaxed));
+        let (halves, rest) = (idle / HALF_LIFE_NS, idle % HALF_LIFE_NS);
+        // Multiplied, as a division costs as much as all else here.
+        (latency >> halves.min(63)) as f64 * (1.0 - rest as f64 * (0.5 / HALF_LIFE_NS as f64))
     }
 
+    /// In nanoseconds.
     fn since_epoch(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+        let since = now.saturating_duration_since(self.epoch);
+        let seconds_ns = since.as_secs().saturating_mul(1_000_000_000);
+        seconds_ns.saturating_add(u64::from(since.subsec_nanos()))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use micro_registry::{Error, Snapshot};
 
 use super::{
-    candidate::Candidate,
-    connection::Connection,
+    candidate::{Candidate, Only},
+    line::Line,
     methods::Methods,
     policy::{CallInfo, Pick},
     selection::Selection,
@@ -36,7 +36,20 @@ pub(super) struct View {
     pub(super) all: Nodes,
     /// Those of them to pick from while one has room.
     pub(super) usable: Nodes,
+    /// What a pick looks at of each of those, side by side, so that it need not look at the node; `None` where there is
+    /// more to look at.
+    lines: Box<[Option<Only>]>,
     pub(super) pick: Box<dyn Pick>,
+}
+
+/// A node that was chosen, with a place on one of its connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen<'a> {
+    pub(super) node: &'a Arc<Candidate>,
+    /// Which connection of it.
+    pub(super) at: usize,
+    /// Where the place was taken.
+    pub(super) line: &'a Line,
 }
 
 /// What is known beyond the endpoints that are ready, for those who find none.
@@ -84,16 +97,24 @@ fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
 }
 
 impl View {
+    /// The nodes in `usable` are some of those in `all`, and what `pick` was made for.
+    pub(super) fn new(selection: Arc<Selection>, all: Nodes, usable: Nodes, pick: Box<dyn Pick>) -> Self {
+        let lines = usable.iter().map(|node| node.only()).collect();
+        Self {
+            selection,
+            all,
+            usable,
+            lines,
+            pick,
+        }
+    }
+
     /// Chooses a node and takes a place on one of its connections; `None` when all are full or tried.
-    pub(super) fn choose(
-        &self,
-        call: CallInfo<'_>,
-        tried: &[u64],
-    ) -> Option<(Arc<Candidate>, Arc<Connection>)> {
+    pub(super) fn choose(&self, call: CallInfo<'_>, tried: &[u64]) -> Option<Chosen<'_>> {
         let nodes = &self.usable;
         for refused in 0..PICKS_MAX.min(nodes.len()) {
             let at = self.pick.pick(nodes, &call.with_refused(refused));
-            if let Some(taken) = nodes.get(at).and_then(|node| take(node, tried)) {
+            if let Some(taken) = self.take(at, tried) {
                 return Some(taken);
             }
         }
@@ -101,6 +122,19 @@ impl View {
             // Those left out are better than none.
             take_any(&self.all, tried)
         })
+    }
+
+    /// Takes a place on the node at this place.
+    fn take(&self, at: usize, tried: &[u64]) -> Option<Chosen<'_>> {
+        let node = self.usable.get(at)?;
+        match self.lines.get(at)? {
+            Some(only) => only.reserve(tried).then_some(Chosen {
+                node,
+                at: 0,
+                line: &only.line,
+            }),
+            None => take(node, tried),
+        }
     }
 }
 
@@ -115,7 +149,7 @@ impl fmt::Debug for View {
 }
 
 /// Takes a place on any of these nodes that has one, from a place at random on.
-pub(super) fn take_any(nodes: &[Arc<Candidate>], tried: &[u64]) -> Option<(Arc<Candidate>, Arc<Connection>)> {
+pub(super) fn take_any<'a>(nodes: &'a [Arc<Candidate>], tried: &[u64]) -> Option<Chosen<'a>> {
     if nodes.is_empty() {
         return None;
     }
@@ -123,9 +157,10 @@ pub(super) fn take_any(nodes: &[Arc<Candidate>], tried: &[u64]) -> Option<(Arc<C
     after.iter().chain(before).find_map(|node| take(node, tried))
 }
 
-fn take(node: &Arc<Candidate>, tried: &[u64]) -> Option<(Arc<Candidate>, Arc<Connection>)> {
-    let connection = node.reserve(tried)?;
-    Some((Arc::clone(node), connection))
+fn take<'a>(node: &'a Arc<Candidate>, tried: &[u64]) -> Option<Chosen<'a>> {
+    let at = node.reserve(tried)?;
+    let line = &node.connections[at].line;
+    Some(Chosen { node, at, line })
 }
 
 #[cfg(test)]
@@ -165,9 +200,9 @@ mod tests {
         let metadata = HeaderMap::new();
         let mut ids: Vec<_> = (0..calls)
             .map(|_| {
-                let (node, connection) = view.choose(CallInfo::new(&metadata), tried).unwrap();
-                connection.release();
-                node.peer.node_id().to_owned()
+                let chosen = view.choose(CallInfo::new(&metadata), tried).unwrap();
+                chosen.line.release();
+                chosen.node.peer.node_id().to_owned()
             })
             .collect();
         ids.sort_unstable();

@@ -21,6 +21,7 @@ use super::{
     observe::{Observed, Traced},
     outlier,
     peer::{NODE_HEADER, Peer},
+    picker::Chosen,
     target::Shared,
     unsent,
 };
@@ -29,7 +30,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) endpoint: Arc<Candidate>,
-    pub(super) connection: Arc<Connection>,
+    /// Which connection of it.
+    at: usize,
     shared: Arc<Shared>,
     /// When it was taken.
     pub(super) started: Instant,
@@ -43,18 +45,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes over a stream that was reserved on `connection`.
-    pub(super) fn new(
-        endpoint: Arc<Candidate>,
-        connection: Arc<Connection>,
-        shared: Arc<Shared>,
-        started: Instant,
-        deadline: Instant,
-    ) -> Self {
+    /// Takes over the stream that was reserved.
+    pub(super) fn new(chosen: &Chosen<'_>, shared: Arc<Shared>, started: Instant, deadline: Instant) -> Self {
+        let endpoint = Arc::clone(chosen.node);
         endpoint.load.started(started);
         Self {
             endpoint,
-            connection,
+            at: chosen.at,
             shared,
             started,
             deadline: Some(deadline),
@@ -64,6 +61,11 @@ impl Place {
         }
     }
 
+    /// The connection that the stream is on.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.endpoint.connections[self.at]
+    }
+
     /// Takes in that an answer has begun.
     pub(super) fn answered(&mut self) {
         let now = Instant::now();
@@ -71,7 +73,7 @@ impl Place {
             .load
             .answered(now.saturating_duration_since(self.started), now);
         self.answered = true;
-        self.connection.set_answered();
+        self.connection().set_answered();
     }
 
     /// Takes in how the node says that the call ended.
@@ -107,7 +109,7 @@ impl Place {
 
     /// Sends nothing more through this connection.
     pub(super) fn close_connection(&self) {
-        if self.connection.close() {
+        if self.connection().close() {
             self.shared.attention.notify_one();
         }
     }
@@ -132,7 +134,7 @@ impl Drop for Place {
             let waited = now.saturating_duration_since(self.started);
             self.endpoint.load.abandoned(waited, now);
         }
-        self.connection.release();
+        self.connection().release();
         self.shared.room.release();
     }
 }

@@ -18,12 +18,10 @@ impl Streams {
         }
     }
 
-    /// Takes in how many the peer allows from now on.
-    pub(super) fn allow(&self, max: usize) {
+    /// Takes in how many the peer allows from now on. Says whether that is more: somebody may wait for one of them.
+    pub(super) fn allow(&self, max: usize) -> bool {
         // Looked at first: a line that all calls read would be fought over.
-        if self.max.load(Ordering::Relaxed) != max {
-            self.max.store(max, Ordering::Relaxed);
-        }
+        self.max.load(Ordering::Relaxed) != max && self.max.swap(max, Ordering::SeqCst) < max
     }
 
     /// Takes the place of one stream, if there is one.
@@ -31,12 +29,13 @@ impl Streams {
     /// Who finds none has taken none, not even for a moment: somebody else would find that one taken, and both would
     /// wait for a place that is free.
     pub(super) fn reserve(&self) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
+        let mut max = self.max.load(Ordering::Relaxed);
         let mut taken = self.taken.load(Ordering::Relaxed);
         loop {
             if taken >= max {
-                // Looks in a way that whoever gives a place back after this sees that somebody waits.
+                // Looks in a way that whoever gives a place back after this, or allows more, sees that somebody waits.
                 taken = self.taken.fetch_add(0, Ordering::SeqCst);
+                max = self.max.fetch_add(0, Ordering::SeqCst);
                 if taken >= max {
                     return false;
                 }

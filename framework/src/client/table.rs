@@ -196,7 +196,7 @@ impl Table {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::row::Seat, *};
     use micro_registry::Node;
     use proptest::prelude::*;
 
@@ -216,7 +216,7 @@ mod tests {
     fn endpoint(id: u8) -> Endpoint {
         let address = "127.0.0.1:9090".parse().unwrap();
         let node = Node::builder("greeter".parse().unwrap(), id.to_string(), address);
-        Endpoint::new(Arc::new(node.build().unwrap()), 1)
+        Endpoint::new(Arc::new(node.build().unwrap()), 1, Seat::default())
     }
 
     fn happen(table: &mut Table, id: u8, event: Event, now: Instant) {

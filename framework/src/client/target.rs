@@ -61,7 +61,7 @@ pub(super) struct Shared {
     /// Wakes the control task: a call has found something.
     pub(super) attention: Notify,
     /// Where calls wait that found every connection full.
-    pub(super) room: Room,
+    pub(super) room: Arc<Room>,
     asked: Mutex<BTreeSet<String>>,
     asked_selections: Mutex<Vec<Arc<Selection>>>,
     inquiries: Mutex<Vec<Inquiry>>,

@@ -139,12 +139,8 @@ impl Kept {
                 Arc::clone(ready)
             };
             let usable = outlier::usable(&all);
-            Arc::new(View {
-                selection: Arc::clone(selection),
-                pick: pick(&mut **balancer, &usable, service),
-                usable,
-                all,
-            })
+            let pick = pick(&mut **balancer, &usable, service);
+            Arc::new(View::new(Arc::clone(selection), all, usable, pick))
         });
         Arc::clone(view)
     }

@@ -65,20 +65,14 @@ impl Call {
     /// A place on a connection that is not among `tried`, if there is one at once.
     pub(super) fn choose(&self, picker: &Picker, tried: &[u64]) -> Option<Place> {
         let call = CallInfo::new(&self.headers).with_hash_key(self.options.hash_key.as_deref());
-        let (endpoint, connection) = match &self.options.node {
+        let chosen = match &self.options.node {
             Some(_) => picker::take_any(self.candidates(picker), tried)?,
             None => picker
                 .view(self.options.selection.as_ref())?
                 .choose(call, tried)?,
         };
         let shared = Arc::clone(&self.target.shared);
-        Some(Place::new(
-            endpoint,
-            connection,
-            shared,
-            call.now(),
-            self.times.headers,
-        ))
+        Some(Place::new(&chosen, shared, call.now(), self.times.headers))
     }
 
     /// The endpoints that this call may go to.
@@ -148,9 +142,7 @@ impl Call {
 
     /// Whether the call perhaps ran on this start of this node.
     fn has_failed(&self, ready: &Candidate) -> bool {
-        self.failed
-            .iter()
-            .any(|failed| Arc::ptr_eq(&failed.load, &ready.load))
+        self.failed.iter().any(|failed| failed.load.is(&ready.load))
     }
 
     /// Asks the control task for what this call lacks.

@@ -5,7 +5,7 @@ use super::{super::connection::tests::connection, *};
 fn endpoint() -> Endpoint {
     let address = "127.0.0.1:9090".parse().unwrap();
     let node = Node::builder("greeter".parse().unwrap(), "a", address);
-    Endpoint::new(Arc::new(node.build().unwrap()), 1)
+    Endpoint::new(Arc::new(node.build().unwrap()), 1, Seat::default())
 }
 
 /// An endpoint with a connection, and that connection.

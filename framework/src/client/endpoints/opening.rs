@@ -1,15 +1,25 @@
-//! How a connection to a node is begun, and which start of the node it belongs to.
+//! How a connection to a node is begun, which start of the node it belongs to, and when none is begun any more.
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
-use micro_registry::Node;
+use micro_registry::{Node, ServiceName};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::super::{
     connection::{Connection, Driver, Plan},
     connector::Connect,
     endpoint::Endpoint,
     keepalive::Keepalive,
+    line::Line,
+    room::Room,
+    row::Seat,
     settings::Settings,
     times::FAR,
 };
@@ -38,7 +48,13 @@ pub(super) async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)
         .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")))
 }
 
-pub(super) fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Node) -> Plan {
+pub(super) fn plan(
+    settings: &Settings,
+    connector: &Arc<dyn Connect>,
+    node: &Node,
+    line: Seat<Line>,
+    room: Arc<Room>,
+) -> Plan {
     let ours = !node.boot().is_empty();
     let interval = if ours {
         settings.keepalive_interval
@@ -54,5 +70,17 @@ pub(super) fn plan(settings: &Settings, connector: &Arc<dyn Connect>, node: &Nod
             timeout: settings.keepalive_timeout.min(FAR),
             while_idle: ours,
         },
+        line,
+        room,
+    }
+}
+
+/// Leaves a server alone that calls have found to be another service.
+pub(super) fn drop_refused(service: &ServiceName, endpoint: &mut Endpoint, now: Instant) {
+    if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
+        let (node, address) = (endpoint.node.id(), endpoint.node.address());
+        warn!(%service, node, %address, "the server there is another service");
+        endpoint.set_last_error("the server there is another service");
+        endpoint.refused(now);
     }
 }

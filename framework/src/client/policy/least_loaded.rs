@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Balancer, CallInfo, Candidate, Pick};
+use super::{
+    super::{load::Load, row::Seat},
+    Balancer, CallInfo, Candidate, Pick,
+};
 
 /// Loads within this factor count as equal and are chosen between at random: sooner than that they differ by chance.
 const EQUAL_WITHIN: f64 = 1.5;
@@ -12,23 +15,29 @@ const EQUAL_WITHIN: f64 = 1.5;
 pub(super) struct LeastLoaded;
 
 impl Balancer for LeastLoaded {
-    fn pick_from(&mut self, _nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
-        Box::new(pick)
+    fn pick_from(&mut self, nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
+        Box::new(Loads(nodes.iter().map(|node| node.load.clone()).collect()))
     }
 }
 
-fn pick(nodes: &[Arc<Candidate>], call: &CallInfo<'_>) -> usize {
-    if nodes.len() < 2 {
-        return 0;
-    }
-    let first = fastrand::usize(..nodes.len());
-    let second = (first + 1 + fastrand::usize(..nodes.len() - 1)) % nodes.len();
-    let now = call.now();
-    // The order is random already, so equal loads need no further choice.
-    if nodes[first].cost(now) > EQUAL_WITHIN * nodes[second].cost(now) {
-        second
-    } else {
-        first
+/// The loads of the nodes, side by side: to look at a node only for its load would cost more than all else in a pick.
+struct Loads(Box<[Seat<Load>]>);
+
+impl Pick for Loads {
+    fn pick(&self, _nodes: &[Arc<Candidate>], call: &CallInfo<'_>) -> usize {
+        let loads = &self.0;
+        if loads.len() < 2 {
+            return 0;
+        }
+        let first = fastrand::usize(..loads.len());
+        let second = (first + 1 + fastrand::usize(..loads.len() - 1)) % loads.len();
+        let now = call.now();
+        // The order is random already, so equal loads need no further choice.
+        if loads[first].cost(now) > EQUAL_WITHIN * loads[second].cost(now) {
+            second
+        } else {
+            first
+        }
     }
 }
 
