@@ -9,7 +9,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use clap::{Args, ValueEnum as _};
@@ -51,11 +51,11 @@ enum Server {
 
 const CONTESTANTS: [Contestant; 6] = [
     Contestant::new("raw, one server", Kind::Raw, Server::Tonic, 1),
-    Contestant::new("micro's client, one node", Kind::Micro, Server::Tonic, 1),
+    Contestant::new("micro's client, one node", Kind::Recording, Server::Tonic, 1),
     Contestant::new("raw, three servers in turn", Kind::Raw, Server::Tonic, 3),
-    Contestant::new("micro's client, three nodes", Kind::Micro, Server::Tonic, 3),
+    Contestant::new("micro's client, three nodes", Kind::Recording, Server::Tonic, 3),
     Contestant::new("tonic's balance_list, three", Kind::Balance, Server::Tonic, 3),
-    Contestant::new("both ends micro's, one node", Kind::Micro, Server::Micro, 1),
+    Contestant::new("both ends micro's, one node", Kind::Recording, Server::Micro, 1),
 ];
 
 /// Who is held against whom.
@@ -74,31 +74,48 @@ impl Contestant {
 
 /// A server's process; its end is the end of our pipe to it.
 struct Running {
-    process: Child,
+    /// `None` once it was waited for.
+    process: Option<Child>,
     address: SocketAddr,
 }
 
 impl Running {
     fn start(kind: &str) -> Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(["serve", kind])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        Self::start_as(Command::new(env::current_exe()?).args(["serve", kind]))
+    }
+
+    fn start_as(command: &mut Command) -> Result<Self> {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
         let output = process.stdout.take().ok_or("the server has no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         let address = line.trim().parse();
         let address = address.map_err(|error| format!("the server said {line:?}: {error}"))?;
-        Ok(Self { process, address })
+        Ok(Self {
+            process: Some(process),
+            address,
+        })
+    }
+
+    /// Waits until it has ended on its own, as it does when its input has, and gives what it has said since.
+    fn end(mut self) -> Result<Output> {
+        let process = self.process.take().ok_or("the server has ended")?;
+        Ok(process.wait_with_output()?)
+    }
+
+    fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails when it has ended before.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            // Fails when it has ended before.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
@@ -114,7 +131,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     };
     println!(
         "{} rounds of {} s in turn; on in micro: discovery (static registry), picks (least_loaded), retries and their \
-         budget, deadlines, limits, tracing without a subscriber; the bare ones have our HTTP/2 settings",
+         budget, deadlines, limits, metrics, tracing without a subscriber; the bare ones have our HTTP/2 settings",
         settings.rounds, settings.seconds
     );
     for workload in workloads {
@@ -154,7 +171,7 @@ fn round(
             &name(&workload),
         ])
         .args(["--servers", &list(&|server| server.address.to_string())])
-        .args(["--processes", &list(&|server| server.process.id().to_string())])
+        .args(["--processes", &list(&|server| server.id().to_string())])
         .args(["--seconds", &settings.seconds.to_string()])
         .stderr(Stdio::inherit())
         .output()?;

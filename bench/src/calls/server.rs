@@ -19,6 +19,9 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     kind: Kind,
+    /// On a single thread, so that its instructions can be counted
+    #[arg(long)]
+    one_thread: bool,
 }
 
 /// Whose server.
@@ -32,7 +35,12 @@ pub(crate) enum Kind {
 
 /// Serves until standard input ends; the first line of output is the address.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = if settings.one_thread {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime.enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     thread::spawn(move || {
         // Ends with the process that started this one, however that ends.
