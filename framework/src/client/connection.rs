@@ -36,6 +36,11 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 /// How much of a stream may wait to be written, as tonic has it.
 const SEND_BUFFER_MAX: usize = 1024 * 1024;
+/// How many calls that were given up are remembered for a second, in which their answers are nothing to wonder about.
+const GIVEN_UP_MAX: usize = 1024;
+/// How many answers to calls that are no longer remembered a connection survives. h2's own limit of 1024 is reached on a
+/// network that held answers back for longer than callers waited, and then takes the calls along that are under way.
+const LATE_ANSWERS_MAX: usize = 16 * 1024;
 /// The longest list of response headers, as tonic has it.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
 
@@ -97,6 +102,8 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST_SIZE_MAX)
             .max_send_buffer_size(SEND_BUFFER_MAX)
+            .max_concurrent_reset_streams(GIVEN_UP_MAX)
+            .max_local_error_reset_streams(Some(LATE_ANSWERS_MAX))
             .handshake(io)
             .await
             .map_err(io::Error::other)?;
@@ -257,117 +264,4 @@ impl fmt::Debug for Driver {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::sync::Mutex;
-
-    use tokio::io::{AsyncWriteExt as _, DuplexStream};
-
-    use super::{super::connector::Io, *};
-    use crate::control::Owned;
-
-    /// SETTINGS that change nothing.
-    pub(in super::super) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-
-    /// A peer that says this and nothing else.
-    #[derive(Debug)]
-    struct Says(Vec<u8>);
-
-    impl Connect for Says {
-        fn connect(&self, _address: &Address) -> super::super::connector::Connecting {
-            let words = self.0.clone();
-            Box::pin(async move {
-                let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-                theirs.write_all(&words).await?;
-                // It listens for ever.
-                tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
-                Ok(Box::new(ours) as Box<dyn Io>)
-            })
-        }
-    }
-
-    /// Hands out one end of a pipe, once.
-    #[derive(Debug)]
-    struct Hands(Mutex<Option<DuplexStream>>);
-
-    impl Connect for Hands {
-        fn connect(&self, _address: &Address) -> super::super::connector::Connecting {
-            let end = self.0.lock().unwrap().take().unwrap();
-            Box::pin(async move { Ok(Box::new(end) as Box<dyn Io>) })
-        }
-    }
-
-    /// A connection to a peer that says no more than it must and allows this many streams. Ends with its driver.
-    pub(in super::super) async fn connection(id: u64, streams_max: u8) -> (Connection, Driver) {
-        // SETTINGS with MAX_CONCURRENT_STREAMS.
-        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
-        let (mut connection, driver) = open(&settings, true).await.unwrap();
-        connection.id = id;
-        assert_eq!(connection.line.streams.max(), usize::from(streams_max));
-        (connection, driver)
-    }
-
-    /// A connection to a peer that says these words, which is asked after 10 s of silence and given up after 5 s more.
-    pub(in super::super) async fn open(words: &[u8], while_idle: bool) -> io::Result<(Connection, Driver)> {
-        Connection::open(1, plan(Arc::new(Says(words.to_vec())), while_idle)).await
-    }
-
-    /// How connections are made to a peer that is asked after 10 s of silence and given up after 5 s more.
-    pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> Plan {
-        Plan {
-            connector,
-            address: "127.0.0.1:9090".parse().unwrap(),
-            timeout: Duration::from_secs(1),
-            keepalive: Keepalive {
-                interval: Duration::from_secs(10),
-                timeout: Duration::from_secs(5),
-                while_idle,
-            },
-            line: Seat::default(),
-            room: Arc::default(),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_speaks_http_2_is_a_connection() {
-        assert!(open(SETTINGS, true).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_speaks_something_else_is_none() {
-        for words in [
-            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
-            "SSH-2.0-OpenSSH_9.2\r\n",
-            "+OK\r\n",
-        ] {
-            let error = open(words.as_bytes(), true).await.unwrap_err();
-            assert_ne!(error.to_string(), "", "{words}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_says_nothing_is_given_up() {
-        let error = open(&[], true).await.unwrap_err();
-        assert_eq!(error.to_string(), "no HTTP/2 within 1s");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_stream_hears_that_the_peer_allows_more() {
-        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-        let settings = |streams_max| [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
-        theirs.write_all(&settings(1)).await.unwrap();
-        let plan = plan(Arc::new(Hands(Mutex::new(Some(ours)))), true);
-        let room = Arc::clone(&plan.room);
-        let (connection, driver) = Connection::open(1, plan).await.unwrap();
-        let _driven = Owned(tokio::spawn(driver));
-        assert!(connection.reserve() && !connection.reserve());
-        let waiting = room.wait();
-        let mut released = std::pin::pin!(waiting.released());
-        released.as_mut().enable();
-        theirs.write_all(&settings(2)).await.unwrap();
-        time::timeout(Duration::from_secs(1), released).await.unwrap();
-        assert!(connection.reserve() && !connection.reserve());
-        theirs.write_all(&settings(1)).await.unwrap();
-        let less = waiting.released();
-        time::timeout(Duration::from_secs(1), less).await.unwrap_err();
-    }
-}
+pub(super) mod tests;
