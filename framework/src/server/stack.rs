@@ -35,7 +35,8 @@ pub(super) fn stack(
         // Outermost: a probe is no call, and nothing that is wrong with calls may change its answer. What else is not gRPC
         // leaves here for the web service, as nothing further in is made for it.
         .layer(probe)
-        // All layers further in know the method, and see its full name.
+        // All layers further in know the method, and see its full name. From here a request can be answered before it is
+        // read: what is late of it is let in.
         .layer(RouteLayer::new(routes))
         // Whatever is answered from here on was a call, and is seen with its code and its time.
         .layer(MeasureLayer)

@@ -2,23 +2,19 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Duration, timeout};
 use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::{load::Place, route::Routed};
-
-/// How long the message of a refused call may take to arrive.
-const MESSAGE_WAIT: Duration = Duration::from_secs(1);
 
 /// Makes [`Admit`].
 #[derive(Clone, Debug)]
@@ -41,7 +37,6 @@ pub(crate) struct Admit<S> {
 impl<S, R, B> Service<Routed<R>> for Admit<S>
 where
     S: Service<Routed<R>, Response = Response<B>, Error = Infallible>,
-    R: Body<Data: Send, Error: Send> + Send + 'static,
 {
     type Response = Response<AdmitBody<B>>;
     type Error = Infallible;
@@ -57,27 +52,9 @@ where
                 inner: self.inner.call(routed),
                 place,
             },
-            Err(status) => {
-                let_end(routed.request.into_body());
-                AdmitFuture::Refused { status: Some(status) }
-            }
+            Err(status) => AdmitFuture::Refused { status: Some(status) },
         }
     }
-}
-
-/// Lets the message of a refused call arrive. Where its stream is gone by then, h2 takes it for a fault of the peer, and
-/// ends the connection, with the calls on it, after as many as `local_resets_max` of them.
-fn let_end<B>(body: B)
-where
-    B: Body<Data: Send, Error: Send> + Send + 'static,
-{
-    if body.is_end_stream() {
-        return;
-    }
-    tokio::spawn(timeout(MESSAGE_WAIT, async move {
-        let mut body = pin!(body);
-        while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
-    }));
 }
 
 pin_project! {

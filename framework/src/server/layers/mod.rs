@@ -8,6 +8,7 @@ mod framing;
 pub(super) mod go_micro;
 mod go_micro_error;
 pub(super) mod handlers;
+mod late;
 pub(super) mod measure;
 pub(super) mod messages;
 pub(super) mod probe;

@@ -5,10 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::Request;
+use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::late::Late;
 use crate::server::route::{Routed, Routes};
 
 /// Makes [`Route`].
@@ -46,7 +49,8 @@ pub(crate) struct Route<S> {
 
 impl<S, R> Service<Request<R>> for Route<S>
 where
-    S: Service<Routed<R>>,
+    S: Service<Routed<Late<R>>>,
+    R: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -57,7 +61,7 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> S::Future {
-        let routed = self.routes.find(request);
+        let routed = self.routes.find(request.map(Late::new));
         self.inner.call(routed)
     }
 }

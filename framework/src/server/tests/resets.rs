@@ -65,8 +65,21 @@ async fn who_sets_the_limit_of_resets_has_that_one() {
 
 #[tokio::test]
 async fn refused_calls_whose_messages_come_late_end_no_other_call() {
+    // The server takes no more than the one that waits.
+    answers_come_before_messages(1, "Call").await;
+}
+
+#[tokio::test]
+async fn failed_calls_whose_messages_come_late_end_no_other_call() {
+    // Nobody has this method, and nobody reads its requests.
+    answers_come_before_messages(100, "None").await;
+}
+
+/// While a call waits, calls of `method` are answered before their messages are sent, many more than h2 takes for no
+/// attack.
+async fn answers_come_before_messages(calls_max: usize, method: &str) {
     let settings = Settings {
-        calls_max: 1,
+        calls_max,
         local_resets_max: 20,
         ..Settings::default()
     };
@@ -77,10 +90,10 @@ async fn refused_calls_whose_messages_come_late_end_no_other_call() {
     for call in 0..100 {
         let (stream, mut bytes) = (peer.next_stream, Vec::new());
         peer.next_stream += 2;
-        frame(&mut bytes, HEADERS, END_HEADERS, stream, &headers());
+        frame(&mut bytes, HEADERS, END_HEADERS, stream, &headers(method));
         peer.io.write_all(&bytes).await.unwrap();
         let (kind, answered, _) = peer.next(|kind| kind == HEADERS || kind == GOAWAY).await;
-        assert_eq!((kind, answered), (HEADERS, stream), "after {call} refused calls");
+        assert_eq!((kind, answered), (HEADERS, stream), "after {call} early answers");
         bytes.clear();
         frame(&mut bytes, DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]);
         peer.io.write_all(&bytes).await.unwrap();
@@ -107,7 +120,13 @@ impl Peer {
     /// Calls the service of the tests.
     async fn call(&mut self, text: &str) {
         let mut bytes = Vec::new();
-        frame(&mut bytes, HEADERS, END_HEADERS, self.next_stream, &headers());
+        frame(
+            &mut bytes,
+            HEADERS,
+            END_HEADERS,
+            self.next_stream,
+            &headers("Call"),
+        );
         let mut message = vec![0, 0, 0, 0, length(text) + 2, 0x0a, length(text)];
         message.extend_from_slice(text.as_bytes());
         frame(&mut bytes, DATA, END_STREAM, self.next_stream, &message);
@@ -147,10 +166,10 @@ impl Peer {
     }
 }
 
-/// `POST http` of the method of the tests, as gRPC has it.
-fn headers() -> Vec<u8> {
+/// `POST http` of this method, as gRPC has it.
+fn headers(method: &str) -> Vec<u8> {
     let mut headers = vec![0x83, 0x86];
-    let path = format!("/{ECHO}/Call");
+    let path = format!("/{ECHO}/{method}");
     let kind = "application/grpc";
     // Literals that are not remembered, of the static names 4 and 31.
     headers.extend_from_slice(&[0x04, length(&path)]);
