@@ -71,6 +71,7 @@ pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments)
              `export = [\"greeter\"]` in the table [gateway] of micro.toml",
         ));
     }
+    settings.check_files().map_err(Failure::usage)?;
     let exports = exports.join(", ");
     let has_dashboard = settings.has_dashboard();
     let service = configured(micro_gateway::service(settings), registry, arguments)?

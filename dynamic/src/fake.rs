@@ -318,7 +318,8 @@ fn name(order: &DynamicMessage) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// A greeting; an error for `nobody` and for `broken`; and for `metadata` the names of what came with the call.
+/// A greeting; an error for `nobody` and for `broken`; for `metadata` the names of what came with the call; and for names
+/// that begin with `x-`, with commas between them, what came under them.
 fn reply(
     method: &MethodDescriptor,
     name: &str,
@@ -330,6 +331,7 @@ fn reply(
         "nobody" => return Err(Status::not_found("there is nobody")),
         "broken" => return Err(Status::internal("password=hunter2 at db-7")),
         "metadata" => names(metadata),
+        headers if headers.starts_with("x-") => values(headers, metadata),
         name => format!("Hello {name}{}", suffix.unwrap_or_default()),
     };
     let mut reply = DynamicMessage::new(method.output());
@@ -350,6 +352,14 @@ fn echo(method: &MethodDescriptor, request: &DynamicMessage) -> Result<DynamicMe
         reply.set_field_by_name("book", book.into_owned());
     }
     Ok(reply)
+}
+
+fn values(names: &str, metadata: &MetadataMap) -> String {
+    let value = |name: &str| {
+        let value = metadata.get(name).and_then(|value| value.to_str().ok());
+        format!("{name}={}", value.unwrap_or_default())
+    };
+    names.split(',').map(value).collect::<Vec<_>>().join(" ")
 }
 
 fn names(metadata: &MetadataMap) -> String {

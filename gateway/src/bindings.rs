@@ -13,6 +13,7 @@ use crate::{binding::Binding, segments::Segments, template::Segment};
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
     root: Node,
+    all: Vec<Bound>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +83,13 @@ impl Bindings {
         } else {
             bounds.len()
         };
-        bounds.insert(at, bound);
+        bounds.insert(at, bound.clone());
+        self.all.push(bound);
+    }
+
+    /// All that were added and had not been taken.
+    pub(crate) fn all(&self) -> &[Bound] {
+        &self.all
     }
 
     /// Finds what `method` of this path is bound to: a literal comes before `*`, that before `**`, and a verb before none.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use micro::{CallOptions, Client, Peer, ServiceContext};
 use micro_dynamic::{invoke, invoke_streaming};
 use prost_reflect::DynamicMessage;
@@ -17,14 +17,18 @@ use crate::{
     accept::Format,
     answer::{self, Replies},
     binding::BodyPlace,
+    cors,
     dashboard::{AnsweredBy, Dashboard},
     fault::{self, Fault},
     fields,
     find::{Allow, Destination, Lookup, Lost},
     headers::{self, RequestId},
-    query, request,
+    openapi, query,
+    rate::{By, Client as Sender, Limiter},
+    request,
     settings::Settings,
     site::Site,
+    tokens::{Claims, Guard},
     told::Told,
 };
 
@@ -36,6 +40,9 @@ pub(crate) struct Calls {
     places: Arc<Semaphore>,
     told: Told,
     dashboard: Option<Dashboard>,
+    limiter: Option<Limiter>,
+    guard: Option<Guard>,
+    page: openapi::Page,
 }
 
 impl Calls {
@@ -49,6 +56,9 @@ impl Calls {
             dashboard,
             places: Arc::new(Semaphore::new(settings.calls_max.min(Semaphore::MAX_PERMITS))),
             told: Told::default(),
+            page: openapi::Page::default(),
+            guard: settings.tokens.as_ref().map(Guard::new),
+            limiter: settings.rate_limit.as_ref().map(Limiter::new),
             settings,
         }
     }
@@ -85,14 +95,29 @@ impl Calls {
             return dashboard.answer(request, &self.site).await;
         }
         headers::check_host(&request, &self.settings)?;
+        cors::check_page(&request, self.settings.cors.as_ref())?;
         // Both at once is how requests are smuggled past whoever stands in front.
         let headers = request.headers();
         if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
             return Err(Fault::invalid("the request has two lengths"));
         }
+        self.take_turn(By::Address, &request, None)?;
+        let brought = match &self.guard {
+            Some(guard) => Some(guard.claims(headers).await),
+            None => None,
+        };
+        if let (Some(guard), Some(Err(fault))) = (&self.guard, &brought)
+            && guard.is_closed()
+        {
+            return Err(fault.clone());
+        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Fault::overloaded())?;
         let unary_deadline = begun + headers::timeout(headers, &self.settings, false)?;
+        if self.settings.openapi && request.uri().path() == openapi::PATH {
+            brought.transpose()?;
+            return self.openapi(request.method(), headers, unary_deadline).await;
+        }
         let found = self
             .site
             .find(request.uri().path(), request.method(), unary_deadline)
@@ -101,6 +126,11 @@ impl Calls {
             Lookup::Destination(destination) => destination,
             Lookup::Options(allow) => return Ok(options(&allow)),
         };
+        let claims = match (&self.guard, brought) {
+            (Some(guard), Some(brought)) => guard.admit(brought, &to)?,
+            _ => None,
+        };
+        self.take_turn(By::Subject, &request, claims.as_ref())?;
         let route = &to.route;
         if route.method.is_client_streaming() {
             let message = "the method takes a stream of messages, which has no form here";
@@ -116,6 +146,7 @@ impl Calls {
             format: Format::wanted(headers, is_stream)?,
             deadline: begun + headers::timeout(headers, &self.settings, is_stream)?,
             to: &to,
+            claims: claims.as_ref(),
         };
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
         let request = timeout_at(unary_deadline, self.request(request, &call))
@@ -127,13 +158,46 @@ impl Calls {
         self.call(call, request, place).await
     }
 
+    async fn openapi(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Fault> {
+        let allow = Allow::of(&[Method::GET, Method::HEAD, Method::OPTIONS]);
+        if *method == Method::OPTIONS {
+            return Ok(options(&allow));
+        }
+        if !allow.holds(method) {
+            return Err(Fault::not_allowed(&allow));
+        }
+        let overview = self.site.overview(deadline).await;
+        Ok(self.page.answer(&overview, &self.settings, headers))
+    }
+
+    /// Refuses a client that has sent more than it may, where clients are told apart in this way.
+    fn take_turn(&self, by: By, request: &Request<Body>, claims: Option<&Claims>) -> Result<(), Fault> {
+        let Some(limiter) = self.limiter.as_ref().filter(|limiter| limiter.by == by) else {
+            return Ok(());
+        };
+        let subject = claims.and_then(Claims::subject).filter(|_| by == By::Subject);
+        let client = match subject {
+            Some(subject) => Sender::Subject(subject.to_owned()),
+            None => Sender::at(headers::peer(request).map(|peer| peer.ip())),
+        };
+        limiter.take(client).map_err(Fault::too_many)
+    }
+
     /// The request as gRPC has it.
     async fn request(
         &self,
         request: Request<Body>,
         call: &Call<'_>,
     ) -> Result<tonic::Request<DynamicMessage>, Fault> {
-        let metadata = headers::metadata(&request, &self.settings, call.id);
+        let mut metadata = headers::metadata(&request, &self.settings, call.id);
+        if let Some(guard) = &self.guard {
+            guard.forward(call.claims, &mut metadata)?;
+        }
         let (parts, body) = request.into_parts();
         let descriptor = call.to.route.method.input();
         let query = parts.uri.query();
@@ -243,6 +307,7 @@ struct Call<'a> {
     to: &'a Destination<'a>,
     format: Format,
     deadline: Instant,
+    claims: Option<&'a Claims>,
 }
 
 /// Who answered, for the dashboard.

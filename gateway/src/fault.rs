@@ -1,6 +1,6 @@
 //! What went wrong, as those outside are told: a status of HTTP, and `google.rpc.Status` as JSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -32,6 +32,7 @@ pub(crate) struct Fault {
     retry_after_seconds: Option<u64>,
     /// The node that answered.
     node: Option<Box<HeaderValue>>,
+    challenge: Option<String>,
 }
 
 /// The details of a status, as they come over the wire.
@@ -52,6 +53,7 @@ impl Fault {
             allow: None,
             retry_after_seconds: None,
             node: None,
+            challenge: None,
         }
     }
 
@@ -63,6 +65,14 @@ impl Fault {
     /// There is nothing here, or nothing that may be reached; which of the two is nobody's business: 404.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, Code::NotFound, "there is no such method")
+    }
+
+    /// Says what credentials would be fitting, as `WWW-Authenticate` has it.
+    pub(crate) fn challenge(self, challenge: String) -> Self {
+        Self {
+            challenge: Some(challenge),
+            ..self
+        }
     }
 
     /// The HTTP method does not fit: 405.
@@ -94,6 +104,19 @@ impl Fault {
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Unavailable,
                 "too many requests are being worked on",
+            )
+        }
+    }
+
+    /// The client has sent more requests than it may, and may send one after `wait`: 429.
+    pub(crate) fn too_many(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self {
+            retry_after_seconds: Some(seconds.max(1)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::ResourceExhausted,
+                "this client has sent more requests than it may",
             )
         }
     }
@@ -133,6 +156,9 @@ impl Fault {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(allow) = self.allow.and_then(|allow| allow.try_into().ok()) {
             headers.insert(header::ALLOW, allow);
+        }
+        if let Some(challenge) = self.challenge.and_then(|challenge| challenge.try_into().ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());

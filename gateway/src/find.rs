@@ -119,6 +119,10 @@ impl Allow {
         } else {
             &[Method::POST]
         };
+        Self::of(methods)
+    }
+
+    pub(crate) fn of(methods: &[Method]) -> Self {
         Self(methods.iter().map(Method::to_string).collect())
     }
 
@@ -132,7 +136,7 @@ impl Allow {
         )
     }
 
-    fn holds(&self, method: &Method) -> bool {
+    pub(crate) fn holds(&self, method: &Method) -> bool {
         self.0.contains(method.as_str())
     }
 }

@@ -9,11 +9,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use futures_util::future::Either;
+use http::{Method, Request, Response};
 use micro::{Client, Service, ServiceBuilder, ServiceContext};
 use tonic::body::Body;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_layer::Layer;
 
-use crate::{call::Calls, settings::Settings};
+use crate::{call::Calls, compression, cors, settings::Settings};
 
 /// The name under which gateways are registered.
 const NAME: &str = "gateway";
@@ -38,23 +41,51 @@ const ADDRESS: &str = "127.0.0.1:8080";
 /// ```
 #[derive(Clone)]
 pub struct Gateway {
-    calls: Arc<Calls>,
+    stack: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
 }
 
 impl Gateway {
     /// A gateway to the services that `client` finds.
     #[must_use]
     pub fn new(client: &Client, settings: Settings) -> Self {
-        Self {
-            calls: Arc::new(Calls::new(settings, client, None)),
-        }
+        Self::with(settings, client, None)
     }
 
     /// The gateway that `cx` is the service of.
     fn within(cx: &ServiceContext, settings: Settings) -> Self {
-        Self {
-            calls: Arc::new(Calls::new(settings, &cx.client(), Some(cx.clone()))),
+        Self::with(settings, &cx.client(), Some(cx.clone()))
+    }
+
+    fn with(settings: Settings, client: &Client, within: Option<ServiceContext>) -> Self {
+        let (cors, compresses) = (settings.cors.clone(), settings.compression);
+        let forwarded: Vec<_> = settings
+            .forward
+            .iter()
+            .map(|forwarded| forwarded.0.clone())
+            .collect();
+        let calls = Arc::new(Calls::new(settings, client, within));
+        let answer = service_fn(move |request| {
+            let calls = Arc::clone(&calls);
+            async move { Ok(calls.answer(request).await) }
+        });
+        let mut stack = BoxCloneSyncService::new(answer.clone());
+        if compresses {
+            let compressing = compression::layer().layer(stack);
+            stack = BoxCloneSyncService::new(compressing.map_response(|response| response.map(Body::new)));
         }
+        if let Some(cors) = cors {
+            // Outermost, so that a page can read what was refused; what is no preflight is not its business to answer.
+            let marking = cors.layer(forwarded.into_iter()).layer(stack.clone());
+            stack = BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+                let is_cors = request.method() != Method::OPTIONS || cors::is_preflight(&request);
+                if is_cors {
+                    Either::Left(marking.clone().oneshot(request))
+                } else {
+                    Either::Right(stack.clone().oneshot(request))
+                }
+            }));
+        }
+        Self { stack }
     }
 }
 
@@ -77,8 +108,7 @@ impl tower_service::Service<Request<Body>> for Gateway {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let calls = Arc::clone(&self.calls);
-        Box::pin(async move { Ok(calls.answer(request).await) })
+        Box::pin(self.stack.clone().oneshot(request))
     }
 }
 

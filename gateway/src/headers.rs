@@ -16,7 +16,7 @@ use crate::{
 
 /// The name of a request, in logs here and behind: given by the caller, or made here.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -102,7 +102,7 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
 }
 
 /// Who sent the request, as far as the connection tells.
-fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
+pub(crate) fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
     request.extensions().get::<TcpConnectInfo>()?.remote_addr
 }
 

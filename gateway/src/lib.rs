@@ -17,6 +17,8 @@ mod answer;
 mod binding;
 mod bindings;
 mod call;
+mod compression;
+mod cors;
 mod dashboard;
 mod edition;
 mod export;
@@ -31,8 +33,10 @@ mod gateway;
 mod headers;
 mod http_rule;
 mod names;
+mod openapi;
 mod path;
 mod query;
+mod rate;
 mod request;
 mod segments;
 mod settings;
@@ -41,6 +45,7 @@ mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod told;
 mod unique;
 

@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use http::{HeaderName, header};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::export::{Export, ExportError};
+use crate::{
+    cors::Cors,
+    export::{Export, ExportError},
+    rate::RateLimit,
+    tokens::{self, Tokens},
+};
 
 /// The longest duration: a year is as good as for ever.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -56,6 +61,12 @@ pub struct Settings {
     #[serde(deserialize_with = "count")]
     pub(crate) calls_max: usize,
     pub(crate) dashboard: bool,
+    pub(crate) compression: bool,
+    pub(crate) openapi: bool,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    #[serde(deserialize_with = "tokens::tokens")]
+    pub(crate) tokens: Option<Tokens>,
 }
 
 impl Default for Settings {
@@ -71,6 +82,11 @@ impl Default for Settings {
             json_depth_max: 64,
             calls_max: 1024,
             dashboard: false,
+            compression: false,
+            openapi: true,
+            cors: None,
+            rate_limit: None,
+            tokens: None,
         }
     }
 }
@@ -99,6 +115,16 @@ impl Settings {
     #[must_use]
     pub fn exports(&self) -> &[Export] {
         &self.export
+    }
+
+    /// Reads the files that are named, such as that with the keys of tokens, to find now what would else be found at the
+    /// first request.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with which file.
+    pub fn check_files(&self) -> Result<(), String> {
+        self.tokens.as_ref().map_or(Ok(()), tokens::check_file)
     }
 
     /// Sets how long a call may take whose request does not say. Default: 5 s; a stream, as long as any may.
@@ -179,7 +205,7 @@ impl<'de> Deserialize<'de> for Forwarded {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     #[derive(Deserialize)]
     #[serde(
         untagged,
@@ -209,7 +235,7 @@ pub(crate) fn read_duration(text: &str) -> Option<Duration> {
     }
 }
 
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     struct Count;
     impl serde::de::Visitor<'_> for Count {
         type Value = usize;

@@ -3,6 +3,8 @@
 mod annotated;
 mod calls;
 mod dashboard;
+mod edge;
 mod hostile;
-mod support;
+pub(crate) mod support;
+mod tokens;
 mod versions;

@@ -20,25 +20,25 @@ use crate::{Gateway, Settings};
 pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// A gateway, and the server behind it.
-pub(super) struct Shop {
-    pub(super) fake: Fake,
-    pub(super) gateway: Gateway,
+pub(crate) struct Shop {
+    pub(crate) fake: Fake,
+    pub(crate) gateway: Gateway,
 }
 
 /// An answer, whole.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    pub(super) fn is(&self, status: u16, text: &str) {
+    pub(crate) fn is(&self, status: u16, text: &str) {
         assert_eq!(
             (self.status.as_u16(), self.text.as_str()),
             (status, text),
@@ -50,11 +50,11 @@ impl Answer {
 
 impl Shop {
     /// One server, of which `exports` are exported.
-    pub(super) async fn exporting(exports: &[&str]) -> Self {
+    pub(crate) async fn exporting(exports: &[&str]) -> Self {
         Self::with(Settings::exporting(exports).unwrap()).await
     }
 
-    pub(super) async fn with(settings: Settings) -> Self {
+    pub(crate) async fn with(settings: Settings) -> Self {
         let fake = Fake::start(Reflection::V1).await.unwrap();
         let registry: micro::registry::Static = format!("shop={}", fake.address()).parse().unwrap();
         let gateway = gateway(Arc::new(registry), settings);
@@ -62,28 +62,28 @@ impl Shop {
     }
 
     /// One server whose methods have paths of their own, all exported.
-    pub(super) async fn desk() -> Self {
+    pub(crate) async fn desk() -> Self {
         let fake = Fake::start_desk().await.unwrap();
         let registry: micro::registry::Static = format!("desk={}", fake.address()).parse().unwrap();
         let gateway = gateway(Arc::new(registry), Settings::exporting(["desk"]).unwrap());
         Self { fake, gateway }
     }
 
-    pub(super) async fn post(&self, path: &str, json: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, json: &str) -> Answer {
         send(&self.gateway, Request::post(path), json).await
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         send(&self.gateway, Request::get(path), "").await
     }
 }
 
-pub(super) fn gateway(registry: Arc<dyn Registry>, settings: Settings) -> Gateway {
+pub(crate) fn gateway(registry: Arc<dyn Registry>, settings: Settings) -> Gateway {
     Gateway::new(&Client::builder(registry).build().unwrap(), settings)
 }
 
 /// Sends a request to this machine, and takes the answer in whole.
-pub(super) async fn send(gateway: &Gateway, request: http::request::Builder, body: &str) -> Answer {
+pub(crate) async fn send(gateway: &Gateway, request: http::request::Builder, body: &str) -> Answer {
     let response = begin(gateway, request, body).await;
     let (parts, body) = response.into_parts();
     let body = timeout(LONG, body.collect())
@@ -98,7 +98,7 @@ pub(super) async fn send(gateway: &Gateway, request: http::request::Builder, bod
 }
 
 /// Sends a request, and waits until its answer begins.
-pub(super) async fn begin(gateway: &Gateway, request: http::request::Builder, body: &str) -> Response<Body> {
+pub(crate) async fn begin(gateway: &Gateway, request: http::request::Builder, body: &str) -> Response<Body> {
     let body = Body::new(Full::from(body.to_owned()));
     let request = request.header(header::HOST, "localhost").body(body).unwrap();
     let answered = timeout(LONG, gateway.clone().oneshot(request)).await;
@@ -106,7 +106,7 @@ pub(super) async fn begin(gateway: &Gateway, request: http::request::Builder, bo
 }
 
 /// Tries until `holds` does.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
     let tried = timeout(LONG, async {
         while !holds().await {
             yield_now().await;
