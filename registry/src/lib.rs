@@ -23,7 +23,8 @@
 //! they are left out as a whole ([`Node::without_methods`]), with one debug line.
 //!
 //! What it reads is untrusted: anybody can write into a registry. Building the types is the check. A record of which no
-//! node can be made is skipped, with a warning by [`SkippedRecords`], and hides no other.
+//! node can be made is skipped, with a warning by [`SkippedRecords`], and hides no other. One that was good before may stay
+//! the node that it was: [`Kept`] has it from one watch to the next.
 //!
 //! ```
 //! use micro_registry::{Address, Node, Result, ServiceName, SkippedRecords, Snapshot};
@@ -86,10 +87,12 @@ mod fixed;
 pub mod fuzzing;
 #[cfg(feature = "go-micro")]
 pub mod go_micro;
+mod kept;
 mod memory;
 mod method;
 mod name;
 mod node;
+mod recent;
 mod registry;
 mod skipped;
 mod snapshot;
@@ -98,10 +101,12 @@ mod watcher;
 pub use address::{Address, Host};
 pub use error::{Error, ErrorKind, Result};
 pub use fixed::Static;
+pub use kept::{Kept, Lent};
 pub use memory::Memory;
 pub use method::{Idempotency, Method};
 pub use name::ServiceName;
 pub use node::{BOOT_KEY, Node, NodeBuilder};
+pub use recent::Recent;
 pub use registry::Registry;
 pub use skipped::SkippedRecords;
 pub use snapshot::Snapshot;
