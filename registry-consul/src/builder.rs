@@ -153,6 +153,7 @@ impl Builder {
         Ok(Consul {
             announcer: Announcer::new(http, Agents::new(Arc::clone(&agents)), self.extras),
             catalogue: Arc::new(catalogue),
+            decoders: Arc::default(),
             agents,
         })
     }

@@ -115,7 +115,7 @@ impl Catalogue {
         let answer = self.http.success(answer)?;
         let mut found = Vec::new();
         each_of(&answer.body, |raw| {
-            found.extend(Entry::read(raw).and_then(|entry| entry.stored()));
+            found.extend(Entry::read(raw).map(|entry| entry.service));
         })
         .map_err(|error| answer.nonsense(error))?;
         found.retain(|stored| stored.is_of(service));

@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use micro_registry::{Node, Result, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Node, Recent, Result, ServiceName, SkippedRecords, Snapshot};
 use serde::{
     Deserializer as _,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use crate::record::{Entry, Identity};
+use crate::record::{Entry, Identity, Methods};
 
 /// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are, and one that
 /// goes bad is what it was last.
@@ -25,6 +25,7 @@ use crate::record::{Entry, Identity};
 pub(crate) struct Decoder {
     /// By the hash of all that a record says.
     last: HashMap<u64, Decoded>,
+    methods: Recent<Methods>,
     hasher: RandomState,
 }
 
@@ -85,23 +86,25 @@ impl Decoder {
     }
 
     /// The node of a record, if it is one of `service`.
-    fn read(&self, raw: &RawValue, service: &ServiceName) -> Result<Option<Decoded>> {
-        let entry = Entry::read(raw)?;
-        let stored = entry.stored()?;
+    fn read(&mut self, raw: &RawValue, service: &ServiceName) -> Result<Option<Decoded>> {
+        let Entry {
+            node: place,
+            service: stored,
+        } = Entry::read(raw)?;
         if !stored.is_of(service) {
             return Ok(None);
         }
-        let node = stored.node(&entry.node)?;
-        let is_called_by_agent = node.id() == stored.id_at(&entry.node);
-        let place = is_called_by_agent.then(|| {
+        let node = stored.node_of(service, &place, &mut self.methods)?;
+        let is_called_by_agent = node.id() == stored.id_at(&place);
+        let at = is_called_by_agent.then(|| {
             let at = (stored.id(), node.address().to_string(), node.boot());
             self.hasher.hash_one(at)
         });
         Ok(Some(Decoded {
             node: Arc::new(node),
             modify_index: stored.modify_index,
-            key: self.key(entry.node.agent(), stored.id()),
-            place,
+            key: self.key(place.agent(), stored.id()),
+            place: at,
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use micro_registry::{Node, Result, ServiceName, Snapshot, WatchSender};
+use micro_registry::{Lent, Node, Result, ServiceName, Snapshot, WatchSender};
 use tokio::time::{self, Instant};
 use tracing::debug;
 
@@ -53,17 +53,17 @@ pub(crate) trait Source: Send + Sync + 'static {
 pub(crate) struct Follower<S> {
     source: Arc<S>,
     service: ServiceName,
-    decoder: Decoder,
+    decoder: Lent<Decoder>,
     resync: Instant,
     rest: Duration,
 }
 
 impl<S: Source> Follower<S> {
-    pub(crate) fn new(source: Arc<S>, service: ServiceName) -> Self {
+    pub(crate) fn new(source: Arc<S>, service: ServiceName, decoder: Lent<Decoder>) -> Self {
         Self {
             source,
             service,
-            decoder: Decoder::default(),
+            decoder,
             resync: Instant::now(),
             rest: REST_MIN,
         }

@@ -23,7 +23,7 @@ mod token;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use micro_registry::{Node, Registry, Result, ServiceName, Snapshot, Watcher};
+use micro_registry::{Kept, Node, Registry, Result, ServiceName, Snapshot, Watcher};
 
 use crate::{
     agent::Agent,
@@ -59,6 +59,7 @@ pub struct Consul {
     agents: Arc<[Agent]>,
     announcer: Announcer,
     catalogue: Arc<Catalogue>,
+    decoders: Arc<Kept<Decoder>>,
 }
 
 impl Consul {
@@ -89,7 +90,9 @@ impl Registry for Consul {
     }
 
     async fn watch(&self, service: &str) -> Result<Watcher> {
-        let follower = Follower::new(Arc::clone(&self.catalogue), service.parse()?);
+        let service: ServiceName = service.parse()?;
+        let decoder = self.decoders.lend(&service, Decoder::default);
+        let follower = Follower::new(Arc::clone(&self.catalogue), service, decoder);
         Ok(Watcher::spawn(|sender| follower.follow(sender)))
     }
 

@@ -5,7 +5,7 @@ mod stream;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use micro_registry::{Error, ErrorKind, Result, ServiceName, SkippedRecords, Snapshot, Watcher};
+use micro_registry::{Error, ErrorKind, Kept, Result, ServiceName, SkippedRecords, Snapshot, Watcher};
 
 use self::{
     pages::{Page, Pages},
@@ -29,6 +29,7 @@ pub(crate) struct Catalogue {
     connection: Arc<Connection>,
     keys: Keys,
     skipped: Arc<SkippedRecords>,
+    kept: Arc<Kept<Nodes>>,
 }
 
 impl Catalogue {
@@ -37,6 +38,7 @@ impl Catalogue {
             connection,
             keys,
             skipped: Arc::new(SkippedRecords::new(crate::NAME)),
+            kept: Arc::default(),
         }
     }
 
@@ -60,7 +62,8 @@ impl Catalogue {
 
     /// Follows `service`.
     pub(crate) fn follow(self: &Arc<Self>, service: ServiceName) -> Watcher {
-        let follower = Follower::new(Arc::clone(self), self.none(service));
+        let nodes = self.kept.lend(&service, || self.none(service.clone()));
+        let follower = Follower::new(Arc::clone(self), nodes);
         Watcher::spawn(|sender| follower.follow(sender))
     }
 

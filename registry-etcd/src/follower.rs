@@ -4,7 +4,7 @@ mod watch;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use micro_registry::{Error, Result, WatchSender};
+use micro_registry::{Error, Lent, Result, WatchSender};
 use tokio::time::{self, Instant};
 use tracing::debug;
 
@@ -79,14 +79,14 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct Follower<S> {
     source: Arc<S>,
-    nodes: Nodes,
+    nodes: Lent<Nodes>,
     listed: Option<Instant>,
     resync: Instant,
 }
 
 impl<S: Source> Follower<S> {
     /// Follows the service of `nodes`.
-    pub(crate) fn new(source: Arc<S>, nodes: Nodes) -> Self {
+    pub(crate) fn new(source: Arc<S>, nodes: Lent<Nodes>) -> Self {
         Self {
             source,
             nodes,

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use micro_registry::{Node, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Method, Node, Recent, ServiceName, SkippedRecords, Snapshot};
 
 use crate::{
     keys::{self, Keys},
@@ -22,6 +22,7 @@ pub(crate) struct Nodes {
     prefix: String,
     skipped: Arc<SkippedRecords>,
     known: Known,
+    methods: Recent<Arc<[Method]>>,
     hasher: RandomState,
 }
 
@@ -49,6 +50,7 @@ impl Nodes {
             service,
             skipped,
             known: Known::new(),
+            methods: Recent::default(),
             hasher: RandomState::new(),
         }
     }
@@ -68,7 +70,7 @@ impl Nodes {
     }
 
     /// Adds a record to a list that shall replace what is known.
-    pub(crate) fn add(&self, draft: &mut Draft, key: &[u8], record: &[u8]) {
+    pub(crate) fn add(&mut self, draft: &mut Draft, key: &[u8], record: &[u8]) {
         if let Some(place) = self.place(key)
             && let Some(decoded) = self.decoded(place, record)
         {
@@ -119,7 +121,7 @@ impl Nodes {
     }
 
     /// The node of a record; the same as before if nothing has changed, or if the record is bad.
-    fn decoded(&self, place: &str, record: &[u8]) -> Option<Decoded> {
+    fn decoded(&mut self, place: &str, record: &[u8]) -> Option<Decoded> {
         let last = self.known.get(place);
         let hash = self.hasher.hash_one(record);
         if let Some(last) = last
@@ -127,7 +129,7 @@ impl Nodes {
         {
             return Some(last.clone());
         }
-        match record::decode(&self.service, place, record) {
+        match record::decode_of(&self.service, place, record, &mut self.methods) {
             Ok(node) => {
                 let same = last.filter(|last| *last.node == node);
                 let node = same.map_or_else(|| Arc::new(node), |last| Arc::clone(&last.node));

@@ -5,9 +5,9 @@
 
 mod bounded;
 
-use std::{collections::BTreeMap, fmt, str};
+use std::{collections::BTreeMap, fmt, str, sync::Arc};
 
-use micro_registry::{Error, ErrorKind, Method, Node, Result, ServiceName, go_micro::Endpoint};
+use micro_registry::{Error, ErrorKind, Method, Node, Recent, Result, ServiceName, go_micro::Endpoint};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -46,7 +46,7 @@ struct StoredService<'a> {
     version: Option<String>,
     metadata: Option<Pairs>,
     #[serde(borrow)]
-    endpoints: Option<AtMost<ENDPOINTS_MAX, &'a RawValue>>,
+    endpoints: Option<&'a RawValue>,
     nodes: Option<AtMost<1, StoredInstance>>,
 }
 
@@ -100,6 +100,20 @@ pub(crate) fn encode(node: &Node) -> Result<Vec<u8>> {
 /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node, or not this one. No error shows what
 /// stands in the record, other than its names and addresses.
 pub(crate) fn decode(service: &ServiceName, place: &str, record: &[u8]) -> Result<Node> {
+    decode_of(service, place, record, &mut Recent::default())
+}
+
+/// As [`decode`], of a service whose `methods` were read of late.
+///
+/// # Errors
+///
+/// Those of [`decode`].
+pub(crate) fn decode_of(
+    service: &ServiceName,
+    place: &str,
+    record: &[u8],
+    methods: &mut Recent<Arc<[Method]>>,
+) -> Result<Node> {
     if record.len() > RECORD_LENGTH_MAX {
         return Err(too_long(&record.len().to_string()));
     }
@@ -132,10 +146,8 @@ pub(crate) fn decode(service: &ServiceName, place: &str, record: &[u8]) -> Resul
         .into_iter()
         .flatten()
         .flatten();
-    let endpoints = stored.endpoints.into_iter().flatten();
-    let methods: Vec<_> = endpoints
-        .filter_map(|endpoint| method(endpoint, service))
-        .collect();
+    let endpoints = stored.endpoints.map_or("null", RawValue::get);
+    let methods = methods.get_or_read(endpoints, || read_methods(endpoints, service))?;
     pairs
         .fold(node, |node, (key, value)| node.metadata(key, value))
         .methods(methods)
@@ -150,6 +162,16 @@ pub(crate) fn too_long(length: &str) -> Error {
 /// What is said of a record at a key that no node can have.
 pub(crate) fn misplaced() -> Error {
     bad("stands where no node can stand")
+}
+
+/// The methods of a list of endpoints.
+fn read_methods(endpoints: &str, service: &ServiceName) -> Result<Arc<[Method]>> {
+    let endpoints: Option<AtMost<ENDPOINTS_MAX, &RawValue>> =
+        serde_json::from_str(endpoints).map_err(|error| bad(format!("has endpoints: {}", reason(&error))))?;
+    let endpoints = endpoints.into_iter().flatten();
+    Ok(endpoints
+        .filter_map(|endpoint| method(endpoint, service))
+        .collect())
 }
 
 /// The method of an endpoint; a node can be called whose methods cannot be read.

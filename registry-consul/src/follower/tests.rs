@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use micro_registry::{Error, ErrorKind, Watcher};
+use micro_registry::{Error, ErrorKind, Kept, Watcher};
 use tokio::sync::watch;
 
 use super::*;
@@ -72,7 +72,9 @@ impl Server {
     }
 
     fn watcher(self: &Arc<Self>) -> Watcher {
-        let follower = Follower::new(Arc::clone(self), "greeter".parse().unwrap());
+        let service: ServiceName = "greeter".parse().unwrap();
+        let decoder = Arc::<Kept<Decoder>>::default().lend(&service, Decoder::default);
+        let follower = Follower::new(Arc::clone(self), service, decoder);
         Watcher::spawn(|sender| follower.follow(sender))
     }
 

@@ -65,5 +65,5 @@ fn the_documented_registration_is_read_as_the_node() {
     let record = json!({"Node": {"Node": "host-1", "Address": "10.0.0.7"}, "Service": service});
     let raw = to_raw_value(&record).unwrap();
     let entry = Entry::read(&raw).unwrap();
-    assert_eq!(entry.stored().unwrap().node(&entry.node).unwrap(), node());
+    assert_eq!(entry.service.node(&entry.node).unwrap(), node());
 }

@@ -1,9 +1,9 @@
 //! What stands in Consul, made a node of. Nothing in it is trusted: another program may have written it.
 
-use std::{collections::BTreeMap, str};
+use std::{collections::BTreeMap, str, sync::Arc};
 
 use micro_registry::{
-    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Result, ServiceName, go_micro::Endpoint,
+    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Recent, Result, ServiceName, go_micro::Endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,13 +18,12 @@ const VERSION_KEY: &str = "version";
 /// The longest record in bytes, which has the tags twice.
 const ENTRY_LENGTH_MAX: usize = 2 * 1024 * 1024;
 
-/// A service of an agent's, as the catalogue lists it; the service itself is not read yet.
+/// A service of an agent's, as the catalogue lists it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Entry<'a> {
+pub(crate) struct Entry {
     pub(crate) node: Place,
-    #[serde(borrow)]
-    pub(crate) service: &'a RawValue,
+    pub(crate) service: Stored,
 }
 
 /// Where a service stands: what Consul calls a node, which is an agent.
@@ -75,32 +74,31 @@ pub(crate) struct Stored {
 struct Facts {
     version: Option<String>,
     metadata: BTreeMap<String, String>,
-    methods: Vec<Method>,
+    methods: Methods,
     /// Whether there was any.
     are_told: bool,
 }
 
-impl<'a> Entry<'a> {
+/// What the tags of methods say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Methods {
+    all: Arc<[Method]>,
+    /// Whether there was any such tag.
+    are_told: bool,
+}
+
+impl Entry {
     /// Reads one of a list.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Protocol`] for what is none.
-    pub(crate) fn read(raw: &'a RawValue) -> Result<Self> {
+    pub(crate) fn read(raw: &RawValue) -> Result<Self> {
         if raw.get().len() > ENTRY_LENGTH_MAX {
             let message = format!("read a record of more than {ENTRY_LENGTH_MAX} bytes");
             return Err(Error::new(ErrorKind::Protocol, message));
         }
         serde_json::from_str(raw.get()).map_err(|error| bad("record", error))
-    }
-
-    /// Reads the service itself.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Protocol`] for what is none.
-    pub(crate) fn stored(&self) -> Result<Stored> {
-        serde_json::from_str(self.service.get()).map_err(|error| bad("service", error))
     }
 }
 
@@ -135,8 +133,21 @@ impl Stored {
     ///
     /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node.
     pub(crate) fn node(&self, place: &Place) -> Result<Node> {
-        let service: ServiceName = self.service.parse()?;
-        let facts = self.facts(&service)?;
+        self.node_of(&self.service.parse()?, place, &mut Recent::default())
+    }
+
+    /// As [`node`](Self::node), of `service`, which this is one of, and whose `methods` were read of late.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node.
+    pub(crate) fn node_of(
+        &self,
+        service: &ServiceName,
+        place: &Place,
+        methods: &mut Recent<Methods>,
+    ) -> Result<Node> {
+        let facts = self.facts(service, methods)?;
         let host = if self.address.is_empty() {
             &place.address
         } else {
@@ -148,7 +159,7 @@ impl Stored {
             None if facts.are_told => (self.id.clone(), facts.version),
             None => (self.id_at(place), self.meta_value(VERSION_KEY).map(str::to_owned)),
         };
-        let node = Node::builder(service, id, address).version(version.unwrap_or_default());
+        let node = Node::builder(service.clone(), id, address).version(version.unwrap_or_default());
         let node = self
             .meta
             .iter()
@@ -156,7 +167,7 @@ impl Stored {
             .filter(|(key, _)| *key != ID_KEY)
             .chain(&facts.metadata)
             .fold(node, |node, (key, value)| node.metadata(key, value));
-        node.methods(facts.methods).build()
+        node.methods(facts.methods.all).build()
     }
 
     /// Whether this is one of the service `name`: Consul takes small and capital letters for the same.
@@ -183,7 +194,7 @@ impl Stored {
     pub(crate) fn boot(&self) -> String {
         let service = self.service.parse();
         let facts = service
-            .and_then(|service| self.facts(&service))
+            .and_then(|service| self.facts(&service, &mut Recent::default()))
             .unwrap_or_default();
         let told = facts.metadata.get(BOOT_KEY).map(String::as_str);
         told.or_else(|| self.meta_value(BOOT_KEY))
@@ -205,15 +216,28 @@ impl Stored {
         self.meta.as_ref()?.get(key).map(String::as_str)
     }
 
-    fn facts(&self, service: &ServiceName) -> Result<Facts> {
-        let mut facts = Facts::default();
+    fn facts(&self, service: &ServiceName, methods: &mut Recent<Methods>) -> Result<Facts> {
+        let endpoints: Vec<_> = self
+            .tags()
+            .filter(|tag| Kind::of_tag(tag) == Some(Kind::Endpoint))
+            .collect();
+        let read = || Methods::read(&endpoints, service);
+        let methods = methods.get_or_read(&endpoints, read)?;
+        let mut facts = Facts {
+            are_told: methods.are_told,
+            methods,
+            ..Facts::default()
+        };
         let mut reader = tag::Reader::new(FACTS_LENGTH_MAX);
-        for tag in self.tags.iter().flatten() {
+        for tag in self
+            .tags()
+            .filter(|tag| Kind::of_tag(tag) != Some(Kind::Endpoint))
+        {
             let Some(fact) = reader.read(tag)? else {
                 continue;
             };
             // A tag that is not compressed may well be somebody else's: then it says nothing.
-            match facts.learn(&fact.payload, fact.kind, service) {
+            match facts.learn(&fact.payload, fact.kind) {
                 Ok(()) => facts.are_told = true,
                 Err(error) if fact.checked => return Err(error),
                 Err(_) => {}
@@ -221,10 +245,14 @@ impl Stored {
         }
         Ok(facts)
     }
+
+    fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().flatten().map(String::as_str)
+    }
 }
 
 impl Facts {
-    fn learn(&mut self, payload: &[u8], kind: Kind, service: &ServiceName) -> Result<()> {
+    fn learn(&mut self, payload: &[u8], kind: Kind) -> Result<()> {
         match kind {
             Kind::Version => {
                 let version = str::from_utf8(payload);
@@ -235,13 +263,31 @@ impl Facts {
                     serde_json::from_slice(payload).map_err(|error| bad("metadata", error))?;
                 self.metadata.extend(pairs);
             }
-            Kind::Endpoint => {
-                // A node can be called whose methods cannot be read.
-                let endpoint = serde_json::from_slice::<Endpoint>(payload).unwrap_or_default();
-                self.methods.extend(endpoint.method(service));
-            }
+            // Those are read by themselves.
+            Kind::Endpoint => {}
         }
         Ok(())
+    }
+}
+
+impl Methods {
+    /// Those of the tags of one record.
+    fn read(tags: &[&str], service: &ServiceName) -> Result<Self> {
+        let mut reader = tag::Reader::new(FACTS_LENGTH_MAX);
+        let (mut all, mut are_told) = (Vec::new(), false);
+        for tag in tags {
+            let Some(fact) = reader.read(tag)? else {
+                continue;
+            };
+            are_told = true;
+            // A node can be called whose methods cannot be read.
+            let endpoint = serde_json::from_slice::<Endpoint>(&fact.payload).unwrap_or_default();
+            all.extend(endpoint.method(service));
+        }
+        Ok(Self {
+            all: all.into(),
+            are_told,
+        })
     }
 }
 

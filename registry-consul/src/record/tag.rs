@@ -5,7 +5,8 @@ use std::io::Write;
 use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 use micro_registry::{Error, ErrorKind, Result};
 
-/// The most bytes that all facts of one record may have together once they are decompressed.
+/// The most bytes that all facts of one record may have together once they are decompressed; read are as many again of
+/// methods.
 pub(super) const FACTS_LENGTH_MAX: usize = 2 * 1024 * 1024;
 /// The low four bits of the first byte of what zlib wrote: the one method there is (RFC 1950 §2.2).
 const ZLIB_METHOD: u8 = 8;
@@ -141,6 +142,11 @@ pub(super) fn is_reserved(tag: &str) -> bool {
 }
 
 impl Kind {
+    /// What `tag` would be about, if it is a fact.
+    pub(super) fn of_tag(tag: &str) -> Option<Self> {
+        tag.chars().next().and_then(Self::of)
+    }
+
     fn of(letter: char) -> Option<Self> {
         Some(match letter {
             'v' => Self::Version,

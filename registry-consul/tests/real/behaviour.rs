@@ -1,10 +1,10 @@
 //! What is listed and what is not, checks, failing agents, and records that others change.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use micro_registry::{ErrorKind, Method, Node, Registry, Snapshot, Watcher};
 use micro_registry_consul::{Builder, Check, Consul};
-use micro_test_servers::Consul as Agent;
+use micro_test_servers::{Consul as Agent, Shim};
 use reqwest::Method as Http;
 use serde_json::{Value, json};
 use tokio::{
@@ -114,6 +114,38 @@ async fn what_is_critical_or_in_maintenance_is_neither_listed_nor_named() {
         assert!(registry.list_services().await.unwrap().is_empty(), "{down}");
         change(&agent, up, Value::Null).await;
     }
+    yields(&mut watcher, &["greeter-1"]).await;
+}
+
+#[tokio::test]
+async fn a_record_that_goes_bad_between_two_watches_is_the_node_that_it_was() {
+    let agent = plain().await;
+    let shim = Shim::start(agent.address()).await.unwrap();
+    let registry = Consul::builder().address(shim.address()).build().unwrap();
+    for id in ["greeter-1", "greeter-2"] {
+        registry.register(&node(id, "boot-1"), TTL).await.unwrap();
+    }
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    let before = yields(&mut watcher, &["greeter-1", "greeter-2"]).await;
+    shim.refuse();
+    shim.cut();
+    let end = async { while watcher.next().await.expect("an error is last").is_ok() {} };
+    time::timeout(LIMIT, end).await.expect("the watch ends");
+    let bad = json!({
+        "ID": "greeter-2", "Name": "greeter", "Port": 0, "Check": {"TTL": "900s", "Status": "passing"},
+    });
+    change(&agent, "agent/service/register", bad).await;
+    let fresh = self::registry(&agent).get_service("greeter").await.unwrap();
+    assert_eq!(fresh.len(), 1, "{fresh:?}");
+    shim.heal();
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    let after = watcher.next().await.unwrap().unwrap();
+    assert_eq!(after, before);
+    assert!(
+        Arc::ptr_eq(&before.nodes()[0], &after.nodes()[0]),
+        "it is not read again"
+    );
+    change(&agent, "agent/service/deregister/greeter-2", Value::Null).await;
     yields(&mut watcher, &["greeter-1"]).await;
 }
 

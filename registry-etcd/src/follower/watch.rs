@@ -16,6 +16,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest rest, however long making a snapshot took.
 const REST_MAX: Duration = Duration::from_secs(1);
+/// As many times as long as making a snapshot took is the rest, so that changes without end take a twentieth of a core.
+const REST_SHARE: u32 = 19;
 
 /// What is to be done after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,13 +158,13 @@ impl Watch {
         self.send(nodes, sender);
     }
 
-    /// Rests as long as sending took, so that changes without end take half of a core at most.
+    /// Sends all; how long that takes decides when it is done again at the soonest.
     fn send(&mut self, nodes: &Nodes, sender: &WatchSender) {
         let begun = Instant::now();
         self.is_changed = false;
         sender.send(nodes.snapshot());
         let now = Instant::now();
-        self.rest_until = now + (now - begun).clamp(REST_MIN, REST_MAX);
+        self.rest_until = now + ((now - begun) * REST_SHARE).clamp(REST_MIN, REST_MAX);
     }
 
     /// Whether a sign of life is to be asked for now; then one is due.

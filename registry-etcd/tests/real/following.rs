@@ -1,6 +1,6 @@
 //! One server: what is listed and followed of it, whatever it sends and forgets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use micro_registry::{ErrorKind, Registry};
@@ -58,6 +58,36 @@ async fn what_is_forgotten_while_nobody_watches_is_not_missed() {
     let mut watcher = comes_to_yield(&registry, &["c", "d"]).await;
     etcd.delete(&key("c")).await.unwrap();
     yields(&mut watcher, &["d"]).await;
+}
+
+#[tokio::test]
+async fn a_record_that_goes_bad_between_two_watches_is_the_node_that_it_was() {
+    let etcd = start(Etcd::builder()).await;
+    let shim = Shim::start(etcd.address()).await.unwrap();
+    let registry = registry(&shim.address());
+    for id in ["a", "b"] {
+        put(&etcd, id, &record(80, 0)).await;
+    }
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    yields(&mut watcher, &["a", "b"]).await;
+    put(&etcd, "c", &record(80, 0)).await;
+    let before = yields(&mut watcher, &["a", "b", "c"]).await;
+    shim.cut();
+    assert_eq!(ends(&mut watcher).await.kind(), ErrorKind::Unavailable);
+    put(&etcd, "b", "no record").await;
+    let fresh = crate::support::registry(&etcd.address());
+    assert_eq!(ids(&fresh.get_service("greeter").await.unwrap()), ["a", "c"]);
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    let after = next(&mut watcher).await.unwrap();
+    assert_eq!(ids(&after), ["a", "b", "c"]);
+    for (before, after) in before.nodes().iter().zip(after.nodes()) {
+        assert!(
+            Arc::ptr_eq(before, after),
+            "what has not changed is not read again"
+        );
+    }
+    etcd.delete(&key("b")).await.unwrap();
+    yields(&mut watcher, &["a", "c"]).await;
 }
 
 #[tokio::test]

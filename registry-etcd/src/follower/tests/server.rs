@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use micro_registry::{Error, ErrorKind, Result, SkippedRecords, Watcher};
+use micro_registry::{Error, ErrorKind, Kept, Result, ServiceName, SkippedRecords, Watcher};
 use tokio::sync::watch;
 
 use super::super::{Content, Event, Follower, Message, Position, Source, Stream};
@@ -79,7 +79,9 @@ impl Server {
 
     pub(super) fn watcher(self: &Arc<Self>) -> Watcher {
         let skipped = Arc::new(SkippedRecords::new(crate::NAME));
-        let nodes = Nodes::new("greeter".parse().unwrap(), &Keys::default(), skipped);
+        let service: ServiceName = "greeter".parse().unwrap();
+        let none = || Nodes::new(service.clone(), &Keys::default(), skipped);
+        let nodes = Arc::<Kept<Nodes>>::default().lend(&service, none);
         let follower = Follower::new(Arc::clone(self), nodes);
         Watcher::spawn(|sender| follower.follow(sender))
     }
