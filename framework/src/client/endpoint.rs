@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     candidate::{Candidate, Flags, authority},
     connection::Connection,
+    endpoints::Attempt,
     load::Load,
     outlier::Ejection,
     peer::Peer,
@@ -40,6 +41,8 @@ pub(super) struct Endpoint {
     /// The place in the order in which this client connects ahead.
     pub(super) rank: u64,
     state: State,
+    /// The connect that was started last: what it makes is of no use to another endpoint.
+    pub(super) attempt: Option<Attempt>,
     /// Until when the node is kept although the registry no longer lists it; `None` while it is listed.
     pub(super) held_until: Option<Instant>,
     pub(super) failures: u32,
@@ -84,6 +87,7 @@ impl Endpoint {
             rank: rank(client, node.id()),
             node,
             state: State::Idle,
+            attempt: None,
             held_until: None,
             failures: 0,
             named_until: None,

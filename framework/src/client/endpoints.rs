@@ -13,6 +13,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+pub(super) use self::opening::Attempt;
 use self::opening::{Key, drop_refused, open, plan};
 use super::{
     census::Census,
@@ -316,9 +317,10 @@ impl Endpoints {
             self.connections_made += 1;
             let (line, room) = (self.lines.next(), Arc::clone(&self.shared.room));
             let plan = plan(&self.settings, &self.connector, &node, line, room);
-            let id = self.connections_made;
-            self.connecting
-                .spawn(async move { (Key { node }, open(id, plan).await) });
+            let opening = open(self.connections_made, plan);
+            let opening = async move { (Key { node }, opening.await) };
+            let attempt = Attempt(self.connecting.spawn(opening));
+            self.table.change(id, |endpoint| endpoint.attempt = Some(attempt));
         }
         wake
     }

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use micro_registry::{Node, ServiceName};
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 use tracing::warn;
 
 use super::super::{
@@ -37,6 +37,17 @@ impl Key {
     /// Whether `endpoint` is still the same start of the same node.
     pub(super) fn is_of(&self, endpoint: &Endpoint) -> bool {
         endpoint.node.boot() == self.node.boot() && endpoint.node.address() == self.node.address()
+    }
+}
+
+/// A connect that ends with this.
+#[derive(Debug)]
+pub(in super::super) struct Attempt(pub(super) AbortHandle);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // Does nothing to one that has ended.
+        self.0.abort();
     }
 }
 

@@ -246,3 +246,16 @@ async fn a_node_whose_connection_has_ended_is_not_held() {
         .collect();
     assert_eq!(known, ["c"], "`b` is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_to_a_node_that_has_gone_ends() {
+    let running = Running::start();
+    for name in ["a", "b", "c", "d"] {
+        running.list(&[name]).await;
+    }
+    // The connector has a receiver, and so has each connect.
+    assert_eq!(running.connects.receiver_count(), 2);
+    running.connects.send_replace(true);
+    settle().await;
+    assert_eq!(running.ready(), ["d"]);
+}
