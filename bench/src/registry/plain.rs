@@ -1,65 +1,29 @@
-//! The same work done by the bare libraries: blocking queries by reqwest, a watch by etcd-client. Without names checked, bad
-//! records told from good ones, rights, outages, failover, or anything else that is not the work itself.
+//! The same work done by the bare libraries: blocking queries by reqwest, a watch by etcd-client, and all that is told of a
+//! node decoded and kept. Without names checked, bad records told from good ones, rights, outages, failover, lists now and
+//! then, or anything else that is not the work itself.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use etcd_client::{EventType, GetOptions, WatchOptions};
-use serde::Deserialize;
+use etcd_client::{EventType, GetOptions, KeyValue, WatchOptions};
 use tokio::{sync::Semaphore, task::JoinSet, time};
 
-use super::{Backend, FIRST, PREFIX, seen::Seen};
+use super::{
+    Backend, FIRST, PREFIX,
+    record::{Entry, Node, Record, Unpacker},
+    seen::Seen,
+};
 use crate::Result;
 
 /// The rest between two blocking queries, as our client has it: without one it would do nothing but list.
 const REST: Duration = Duration::from_millis(50);
-/// More services than this are polled: an agent takes 200 connections from one address.
-const BLOCKING_MAX: usize = 100;
-/// How often, and how many at once: as our client does it.
+/// How many services are followed by blocking queries, as our client does it: an agent takes 200 connections from one
+/// address.
+const BLOCKING_MAX: usize = 64;
+/// How often the others are polled, as our client does it, and how many at once.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const POLLS_MAX: usize = 64;
-
 /// How many records etcd is asked for at a time.
 const PAGE: i64 = 1000;
-
-/// A node as Consul lists it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Entry {
-    service: Service,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Service {
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(rename = "Address")]
-    _address: String,
-    port: u16,
-    #[serde(rename = "Tags")]
-    _tags: Vec<String>,
-    #[serde(rename = "Meta")]
-    _meta: HashMap<String, String>,
-}
-
-/// A record as etcd has it.
-#[derive(Debug, Deserialize)]
-struct Record {
-    nodes: Vec<RecordNode>,
-    #[serde(rename = "metadata")]
-    _metadata: Option<HashMap<String, String>>,
-    #[serde(rename = "endpoints")]
-    _endpoints: Option<Vec<serde_json::Value>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RecordNode {
-    #[serde(rename = "id")]
-    _id: String,
-    address: String,
-    #[serde(rename = "metadata")]
-    _metadata: Option<HashMap<String, String>>,
-}
 
 /// The names of all services.
 pub(super) async fn services(backend: Backend, address: &str) -> Result<usize> {
@@ -98,14 +62,15 @@ pub(super) async fn follow(
     match backend {
         Backend::Consul => {
             let client = super::http()?;
-            let polls = (services.len() > BLOCKING_MAX).then(|| Arc::new(Semaphore::new(POLLS_MAX)));
+            let polls = Arc::new(Semaphore::new(POLLS_MAX));
             for (at, service) in services.into_iter().enumerate() {
                 let url = format!("http://{address}/v1/health/service/{service}?stale&passing=1");
                 let (client, seen) = (client.clone(), seen.clone());
-                match polls.clone() {
-                    Some(polls) => following.spawn(poll(client, url, polls, at, seen)),
-                    None => following.spawn(block(client, url, at, seen)),
-                };
+                if at < BLOCKING_MAX {
+                    following.spawn(block(client, url, at, seen));
+                } else {
+                    following.spawn(poll(client, url, Arc::clone(&polls), at, seen));
+                }
             }
         }
         Backend::Etcd => {
@@ -127,15 +92,11 @@ pub(super) async fn follow(
 }
 
 async fn block(client: reqwest::Client, url: String, at: usize, seen: Seen) -> Result<()> {
-    let mut index = String::new();
+    let mut listed = list(&client, &url).await?;
     loop {
-        let url = if index.is_empty() {
-            url.clone()
-        } else {
-            format!("{url}&index={index}&wait=30s")
-        };
-        index = list(&client, &url, at, &seen).await?;
+        listed.tell(at, &seen);
         time::sleep(REST).await;
+        listed = list(&client, &format!("{url}&index={}&wait=30s", listed.index)).await?;
     }
 }
 
@@ -148,28 +109,43 @@ async fn poll(
 ) -> Result<()> {
     loop {
         let permit = polls.acquire().await?;
-        list(&client, &url, at, &seen).await?;
+        let listed = list(&client, &url).await?;
         drop(permit);
+        listed.tell(at, &seen);
         time::sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn list(client: &reqwest::Client, url: &str, at: usize, seen: &Seen) -> Result<String> {
+/// The nodes of a service in Consul, kept until the next list is there.
+struct Listed {
+    index: String,
+    nodes: HashMap<String, Node>,
+}
+
+impl Listed {
+    fn tell(&self, at: usize, seen: &Seen) {
+        // Consul's ids have the service before the node.
+        let first = self.nodes.iter().find(|(id, _)| id.ends_with(FIRST));
+        seen.update(at, self.nodes.len(), first.map(|(_, node)| node.port()));
+    }
+}
+
+async fn list(client: &reqwest::Client, url: &str) -> Result<Listed> {
     let answer = client.get(url).send().await?.error_for_status()?;
     let index = answer
         .headers()
         .get("x-consul-index")
         .ok_or("Consul says no index")?;
     let index = index.to_str()?.to_owned();
-    let entries: Vec<Entry> = serde_json::from_slice(&answer.bytes().await?)?;
-    let nodes: HashMap<String, Service> = entries
+    let body = answer.bytes().await?;
+    let entries: Vec<Entry<'_>> = serde_json::from_slice(&body)?;
+    let mut unpacker = Unpacker::new();
+    let nodes = entries
         .into_iter()
-        .map(|entry| (entry.service.id.clone(), entry.service))
-        .collect();
-    // Consul's ids have the service before the node.
-    let first = nodes.values().find(|node| node.id.ends_with(FIRST));
-    seen.update(at, nodes.len(), first.map(|node| node.port));
-    Ok(index)
+        .map(|entry| entry.node(&mut unpacker))
+        .collect::<Result<_>>()?;
+
+    Ok(Listed { index, nodes })
 }
 
 async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen: Seen) -> Result<()> {
@@ -188,10 +164,7 @@ async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen:
             revision = listed.header().ok_or("etcd says no revision")?.revision();
         }
         for pair in listed.kvs() {
-            nodes.insert(
-                pair.key().to_vec(),
-                serde_json::from_slice::<Record>(pair.value())?,
-            );
+            nodes.insert(pair.key().to_vec(), decoded(pair)?);
         }
         match listed.kvs().last() {
             Some(last) if listed.more() => from = [last.key(), &[0]].concat(),
@@ -199,11 +172,8 @@ async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen:
         }
     }
     let first = format!("{prefix}{FIRST}").into_bytes();
-    let tell = |nodes: &HashMap<Vec<u8>, Record>| {
-        let record = nodes.get(&first).and_then(|record| record.nodes.first());
-        let port = record.and_then(|node| node.address.rsplit_once(':')?.1.parse().ok());
-        seen.update(at, nodes.len(), port);
-    };
+    let tell =
+        |nodes: &HashMap<Vec<u8>, Node>| seen.update(at, nodes.len(), nodes.get(&first).map(Node::port));
     tell(&nodes);
     let options = WatchOptions::new()
         .with_prefix()
@@ -214,7 +184,7 @@ async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen:
             let Some(pair) = event.kv() else { continue };
             match event.event_type() {
                 EventType::Put => {
-                    nodes.insert(pair.key().to_vec(), serde_json::from_slice(pair.value())?);
+                    nodes.insert(pair.key().to_vec(), decoded(pair)?);
                 }
                 EventType::Delete => {
                     nodes.remove(pair.key());
@@ -224,4 +194,8 @@ async fn watch(mut client: etcd_client::Client, prefix: String, at: usize, seen:
         tell(&nodes);
     }
     Err("the watch ended".into())
+}
+
+fn decoded(pair: &KeyValue) -> Result<Node> {
+    serde_json::from_slice::<Record<'_>>(pair.value())?.node()
 }

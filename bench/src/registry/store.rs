@@ -1,8 +1,15 @@
 //! The registries' contents: copies of a record as our backend writes it, and changes to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::Write as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use etcd_client::{Txn, TxnOp};
+use flate2::{Compression, write::ZlibEncoder};
 use micro::registry::{Method, Node, Registry};
 use micro_test_servers::{Consul, Etcd};
 use reqwest::Method as Verb;
@@ -17,6 +24,8 @@ pub(super) const BATCH: usize = 50;
 const PORT: u16 = 20000;
 /// The service of the record that is copied.
 const TEMPLATE: &str = "bench-template";
+/// The boot of the record that is copied; each node has its own.
+const BOOT: &str = "0123456789abcdef";
 
 /// A registry's server, to be filled and changed.
 pub(super) struct Store {
@@ -86,7 +95,7 @@ impl Store {
         let node = Node::builder(TEMPLATE.parse()?, FIRST, format!("127.0.0.1:{PORT}").parse()?)
             .version("1.2.3")
             .metadata("zone", "a")
-            .boot("0123456789abcdef")
+            .boot(BOOT)
             .methods(methods.to_vec())
             .build()?;
         registry.register(&node, Duration::from_secs(60)).await?;
@@ -108,19 +117,29 @@ impl Store {
             }
         };
         registry.deregister(&node).await?;
+        if matches!(self.server, Server::Consul(_)) && !template.contains(&boot_tag(BOOT)?) {
+            return Err("the record that is copied has no tag of its boot".into());
+        }
         Ok(template)
     }
 
-    fn record(&self, change: &Change) -> String {
-        self.template
+    fn record(&self, change: &Change) -> Result<String> {
+        let boot = boot(&change.service, change.node);
+        let template = match &self.server {
+            Server::Consul(_) => self.template.replace(&boot_tag(BOOT)?, &boot_tag(&boot)?),
+            Server::Etcd(..) => self.template.clone(),
+        };
+        Ok(template
+            .replace(BOOT, &boot)
             .replace(TEMPLATE, &change.service)
             .replace(FIRST, &node(change.node))
-            .replace(&PORT.to_string(), &change.port.to_string())
+            .replace(&PORT.to_string(), &change.port.to_string()))
     }
 
     /// Writes records, at most [`BATCH`], at once.
     pub(super) async fn write(&mut self, changes: &[Change]) -> Result<()> {
-        let records: Vec<_> = changes.iter().map(|change| self.record(change)).collect();
+        let records = changes.iter().map(|change| self.record(change));
+        let records: Vec<_> = records.collect::<Result<_>>()?;
         match &mut self.server {
             Server::Consul(consul) => {
                 let operations = records.iter().map(|record| {
@@ -157,6 +176,24 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The boot of the node at this place, random to whoever looks at it.
+fn boot(service: &str, node: usize) -> String {
+    let mut hasher = DefaultHasher::new();
+    (service, node).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// How our backend for Consul writes a boot into the tags.
+fn boot_tag(boot: &str) -> Result<String> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    write!(encoder, "{}", json!({"micro-boot": boot}))?;
+    let mut tag = "t-".to_owned();
+    for byte in encoder.finish()? {
+        write!(tag, "{byte:02x}")?;
+    }
+    Ok(tag)
 }
 
 /// The id of the node at this place; that of the first is [`FIRST`].
