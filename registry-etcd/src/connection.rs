@@ -8,11 +8,11 @@ mod login;
 use std::{
     fmt,
     future::Future,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use etcd_client::{Client, Error as EtcdError};
+use etcd_client::{Client, Error as EtcdError, KvClient, WatchClient};
 use micro_registry::{Error, ErrorKind, Result};
 use tokio::{
     sync::Semaphore,
@@ -42,7 +42,8 @@ pub(crate) struct Connection {
 /// A client of one server, logged in.
 #[derive(Clone)]
 pub(crate) struct Session {
-    client: Client,
+    /// Shared, as it is large: each watch holds it.
+    client: Arc<Client>,
     /// Tells sessions apart.
     number: u64,
     /// The place of the server.
@@ -91,7 +92,7 @@ impl Connection {
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, EtcdError>>,
     {
-        self.call_otherwise(what, |session| call(session.client), |_| None)
+        self.call_otherwise(what, |session| call(session.client()), |_| None)
             .await
     }
 
@@ -107,7 +108,7 @@ impl Connection {
         Fut: Future<Output = Result<T, EtcdError>>,
     {
         let deadline = Instant::now() + TIMEOUT;
-        let mut is_new = self.present().is_none();
+        let mut is_new = self.state().session.is_none();
         let mut is_logged_in_anew = false;
         loop {
             let session = time::timeout_at(deadline, self.session(what)).await;
@@ -266,7 +267,7 @@ impl Connection {
         state.sessions += 1;
         state.failure = None;
         let session = Session {
-            client,
+            client: Arc::new(client),
             number: state.sessions,
             at,
             logins: state.logins,
@@ -330,7 +331,17 @@ impl State {
 impl Session {
     /// A client that shares this session's connection and token.
     pub(crate) fn client(&self) -> Client {
-        self.client.clone()
+        Client::clone(&self.client)
+    }
+
+    /// As much of it as keys are read with.
+    pub(crate) fn kv_client(&self) -> KvClient {
+        self.client.kv_client()
+    }
+
+    /// As much of it as keys are watched with.
+    pub(crate) fn watch_client(&self) -> WatchClient {
+        self.client.watch_client()
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod watch;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use micro_registry::{Error, Lent, Result, WatchSender};
 use tokio::time::{self, Instant};
@@ -110,19 +110,24 @@ impl<S: Source> Follower<S> {
         // From that revision itself: a server that forgets everything up to the next one, and with it that something
         // was deleted there, would not say so to who watches from there. And of a watch from a revision that is yet to
         // come, newer servers give no sign of life.
-        let mut stream = self.source.watch(&self.nodes, listed.revision).await?;
+        let mut stream = Box::pin(self.source.watch(&self.nodes, listed.revision)).await?;
         let mut watch = Watch::new(listed);
+        // What is due moves on with each message. Waking up too soon now and then is less than to set it each time.
+        let mut wake = pin!(time::sleep_until(watch.wake()));
         loop {
+            let due = watch.wake().min(self.resync);
+            if wake.is_elapsed() || due < wake.deadline() {
+                wake.as_mut().reset(due);
+            }
             let step = tokio::select! {
                 message = stream.message() => match message {
                     Ok(message) => watch.take(message, &mut self.nodes),
                     Err(error) => {
-                        watch.flush(&self.nodes, sender);
+                        watch.flush(&mut self.nodes, sender);
                         return Err(error);
                     }
                 },
-                () = time::sleep_until(watch.wake().min(self.resync)) => {
-                    watch.send_if_due(&self.nodes, sender);
+                () = &mut wake => {
                     if let Some(reason) = watch.silence() {
                         return Err(stream.given_up(&reason));
                     }
@@ -133,6 +138,7 @@ impl<S: Source> Follower<S> {
                 }
             };
             if step == Step::Go {
+                watch.send_if_due(&mut self.nodes, sender);
                 continue;
             }
             let listed = self.list().await?;
@@ -140,7 +146,7 @@ impl<S: Source> Follower<S> {
                 debug!(service = %self.nodes.service(), ?watch, ?listed, "watches anew");
                 return Ok(listed);
             }
-            watch.flush_listed(&self.nodes, sender);
+            watch.flush_listed(&mut self.nodes, sender);
         }
     }
 
@@ -148,7 +154,8 @@ impl<S: Source> Follower<S> {
         if let Some(listed) = self.listed {
             time::sleep_until(listed + LIST_REST).await;
         }
-        let listed = self.source.list(&mut self.nodes).await?;
+        // On the heap, and only for as long as it takes: of a thousand watches nearly all wait for a message.
+        let listed = Box::pin(self.source.list(&mut self.nodes)).await?;
         let now = Instant::now();
         self.listed = Some(now);
         self.resync = now + spread(RESYNC_INTERVAL);

@@ -22,6 +22,10 @@ pub(crate) struct Nodes {
     prefix: String,
     skipped: Arc<SkippedRecords>,
     known: Known,
+    /// The last snapshot, unless nodes have come or gone since.
+    last: Option<Snapshot>,
+    /// What has taken the place of a node of the last snapshot.
+    replaced: Vec<Arc<Node>>,
     methods: Recent<Arc<[Method]>>,
     hasher: RandomState,
 }
@@ -50,6 +54,8 @@ impl Nodes {
             service,
             skipped,
             known: Known::new(),
+            last: None,
+            replaced: Vec::new(),
             methods: Recent::default(),
             hasher: RandomState::new(),
         }
@@ -65,8 +71,14 @@ impl Nodes {
     }
 
     /// All of them.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.known.values().map(|decoded| Arc::clone(&decoded.node)))
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
+        let replaced = self.replaced.drain(..);
+        let snapshot = match &self.last {
+            Some(last) => last.with(replaced),
+            None => Snapshot::new(self.known.values().map(|decoded| Arc::clone(&decoded.node))),
+        };
+        self.last = Some(snapshot.clone());
+        snapshot
     }
 
     /// Adds a record to a list that shall replace what is known.
@@ -90,6 +102,7 @@ impl Nodes {
     /// Replaces what is known by a list that is complete.
     pub(crate) fn replace(&mut self, draft: Draft) {
         self.known = draft.known;
+        self.begin_anew();
     }
 
     /// The record at `key` is `record` now; whether that changes a node.
@@ -101,14 +114,30 @@ impl Nodes {
             return false;
         };
         let node = Arc::clone(&decoded.node);
-        let last = self.known.insert(place.into(), decoded);
-        last.is_none_or(|last| !Arc::ptr_eq(&last.node, &node))
+        match self.known.insert(place.into(), decoded) {
+            Some(last) if Arc::ptr_eq(&last.node, &node) => return false,
+            Some(last) if last.node.id() == node.id() && self.replaced.len() < self.known.len() => {
+                self.replaced.push(node);
+            }
+            _ => self.begin_anew(),
+        }
+        true
     }
 
     /// The record at `key` is gone; whether there was a node.
     pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
         let place = keys::place_in(&self.prefix, key);
-        place.is_some_and(|place| self.known.remove(place).is_some())
+        let was_there = place.is_some_and(|place| self.known.remove(place).is_some());
+        if was_there {
+            self.begin_anew();
+        }
+        was_there
+    }
+
+    /// The next snapshot is made of all that is known.
+    fn begin_anew(&mut self) {
+        self.last = None;
+        self.replaced.clear();
     }
 
     fn place<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
@@ -172,7 +201,7 @@ mod tests {
         nodes.replace(draft);
     }
 
-    fn shown(nodes: &Nodes) -> Vec<String> {
+    fn shown(nodes: &mut Nodes) -> Vec<String> {
         let snapshot = nodes.snapshot();
         let all = snapshot.nodes().iter();
         all.map(|node| format!("{} {}", node.id(), node.address().port()))
@@ -183,13 +212,13 @@ mod tests {
     fn a_list_replaces_all_and_an_event_one() {
         let mut nodes = nodes();
         list(&mut nodes, &[("b", &record(2)), ("a", &record(1))]);
-        assert_eq!(shown(&nodes), ["a 1", "b 2"]);
+        assert_eq!(shown(&mut nodes), ["a 1", "b 2"]);
         assert!(nodes.put(&key("c"), &record(3)));
         assert!(nodes.put(&key("a"), &record(4)));
         assert!(nodes.delete(&key("b")));
-        assert_eq!(shown(&nodes), ["a 4", "c 3"]);
+        assert_eq!(shown(&mut nodes), ["a 4", "c 3"]);
         list(&mut nodes, &[("d", &record(5))]);
-        assert_eq!(shown(&nodes), ["d 5"]);
+        assert_eq!(shown(&mut nodes), ["d 5"]);
     }
 
     #[test]
@@ -216,7 +245,7 @@ mod tests {
             &mut nodes,
             &[&[("a", &good[..])], &list[..], &[("z", &good[..])]].concat(),
         );
-        assert_eq!(shown(&nodes), ["a 1", "z 1"]);
+        assert_eq!(shown(&mut nodes), ["a 1", "z 1"]);
         for bad in bad {
             assert!(!nodes.put(&key("b"), bad));
         }
@@ -230,7 +259,7 @@ mod tests {
             assert!(!nodes.put(key, &record(1)));
             assert!(!nodes.delete(key));
         }
-        assert_eq!(shown(&nodes), ["a 1", "z 1"]);
+        assert_eq!(shown(&mut nodes), ["a 1", "z 1"]);
     }
 
     #[test]
@@ -238,20 +267,20 @@ mod tests {
         let mut nodes = nodes();
         list(&mut nodes, &[("a", &record(1)), ("b", &record(2))]);
         assert!(!nodes.put(&key("a"), b"bad"));
-        assert_eq!(shown(&nodes), ["a 1", "b 2"]);
+        assert_eq!(shown(&mut nodes), ["a 1", "b 2"]);
         list(&mut nodes, &[("a", b"bad"), ("b", b"worse")]);
-        assert_eq!(shown(&nodes), ["a 1", "b 2"]);
+        assert_eq!(shown(&mut nodes), ["a 1", "b 2"]);
         let mut draft = Draft::default();
         for place in ["a", "c"] {
             nodes.add_unread(&mut draft, &key(place), 8);
         }
         nodes.replace(draft);
-        assert_eq!(shown(&nodes), ["a 1"]);
+        assert_eq!(shown(&mut nodes), ["a 1"]);
         assert!(nodes.put(&key("a"), &record(3)));
         assert!(!nodes.put(&key("a"), b"bad again"));
         assert!(nodes.delete(&key("a")));
         assert!(!nodes.put(&key("a"), b"bad again"));
-        assert_eq!(shown(&nodes), [""; 0]);
+        assert_eq!(shown(&mut nodes), [""; 0]);
     }
 
     proptest! {
@@ -265,7 +294,7 @@ mod tests {
             nodes.put(&foreign[0], &foreign[1]);
             nodes.put(&key(&place), &foreign[1]);
             nodes.delete(&foreign[0]);
-            prop_assert_eq!(shown(&nodes), ["good 1"]);
+            prop_assert_eq!(shown(&mut nodes), ["good 1"]);
         }
     }
 }

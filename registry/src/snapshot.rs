@@ -39,6 +39,38 @@ impl Snapshot {
         Self { nodes: nodes.into() }
     }
 
+    /// This snapshot, with each of `nodes` in place of the one that has its id, or added to the others.
+    ///
+    /// Where little has changed of a large service this is less than to make one of all its nodes.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use micro_registry::{Node, Snapshot};
+    /// let node = |id: &str, port: u16| {
+    ///     let address = format!("127.0.0.1:{port}").parse()?;
+    ///     Node::builder("greeter".parse()?, id, address).build().map(Arc::new)
+    /// };
+    /// let before = Snapshot::new([node("a", 1)?, node("b", 1)?]);
+    /// assert_eq!(before.with([node("b", 2)?]), Snapshot::new([node("a", 1)?, node("b", 2)?]));
+    /// # Ok::<(), micro_registry::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with(&self, nodes: impl IntoIterator<Item = Arc<Node>>) -> Self {
+        let mut all = self.clone();
+        let present = Arc::make_mut(&mut all.nodes);
+        let mut added = Vec::new();
+        for node in nodes {
+            match present.binary_search_by(|present| present.id().cmp(node.id())) {
+                Ok(at) => present[at] = node,
+                Err(_) => added.push(node),
+            }
+        }
+        if added.is_empty() {
+            return all;
+        }
+        Self::new(all.nodes.iter().cloned().chain(added))
+    }
+
     /// The snapshot of a service without nodes.
     #[must_use]
     pub fn empty() -> Self {
@@ -105,6 +137,16 @@ mod tests {
             Snapshot::new([node("b", 2), node("a", 1)])
         );
         assert_ne!(Snapshot::new([node("a", 1)]), Snapshot::new([node("a", 2)]));
+    }
+
+    #[test]
+    fn what_takes_the_place_of_nodes_leaves_the_snapshot_before_as_it_is() {
+        let before = Snapshot::new([node("a", 1), node("c", 2)]);
+        let after = before.with([node("c", 3), node("b", 4), node("b", 5), node("c", 6)]);
+        assert_eq!(after, Snapshot::new([node("a", 1), node("b", 5), node("c", 6)]));
+        assert!(Arc::ptr_eq(&before.nodes()[0], &after.nodes()[0]));
+        assert_eq!(before, Snapshot::new([node("a", 1), node("c", 2)]));
+        assert_eq!(before.with([]), before);
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl<'a> Pages<'a> {
     async fn send(&self, from: &[u8], options: GetOptions, within: Duration) -> Result<Answer> {
         let call = |session: Session| {
             let (from, options) = (from.to_vec(), options.clone());
-            let client = session.client().kv_client();
+            let client = session.kv_client();
             let mut client = client.max_decoding_message_size(MESSAGE_LENGTH_MAX);
             async move { client.get(from, Some(options)).await.map(Answer::Read) }
         };

@@ -55,7 +55,7 @@ impl EtcdStream {
             .with_progress_notify();
         let call = |session: Session| {
             let (prefix, options) = (nodes.prefix().to_owned(), options.clone());
-            let client = session.client().watch_client();
+            let client = session.watch_client();
             let mut client = client.max_decoding_message_size(MESSAGE_LENGTH_MAX);
             async move { Ok((session, client.watch(prefix, Some(options)).await?)) }
         };

@@ -16,8 +16,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest rest, however long making a snapshot took.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// As many times as long as making a snapshot took is the rest, so that changes without end take a twentieth of a core.
-const REST_SHARE: u32 = 19;
+/// As many times as long as making a snapshot took is the rest, so that making them takes a quarter of a percent of a core
+/// at most while changes have no end.
+const REST_SHARE: u32 = 399;
 
 /// What is to be done after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,26 +141,26 @@ impl Watch {
     }
 
     /// Sends what changed, unless the last time was just now or more is about to come.
-    pub(super) fn send_if_due(&mut self, nodes: &Nodes, sender: &WatchSender) {
+    pub(super) fn send_if_due(&mut self, nodes: &mut Nodes, sender: &WatchSender) {
         if self.rest_until <= Instant::now() {
             self.flush(nodes, sender);
         }
     }
 
     /// Sends what changed, unless more is about to come.
-    pub(super) fn flush(&mut self, nodes: &Nodes, sender: &WatchSender) {
+    pub(super) fn flush(&mut self, nodes: &mut Nodes, sender: &WatchSender) {
         if self.is_changed && !self.is_partial {
             self.send(nodes, sender);
         }
     }
 
     /// Sends what was listed.
-    pub(super) fn flush_listed(&mut self, nodes: &Nodes, sender: &WatchSender) {
+    pub(super) fn flush_listed(&mut self, nodes: &mut Nodes, sender: &WatchSender) {
         self.send(nodes, sender);
     }
 
     /// Sends all; how long that takes decides when it is done again at the soonest.
-    fn send(&mut self, nodes: &Nodes, sender: &WatchSender) {
+    fn send(&mut self, nodes: &mut Nodes, sender: &WatchSender) {
         let begun = Instant::now();
         self.is_changed = false;
         sender.send(nodes.snapshot());
