@@ -243,6 +243,7 @@ impl Catalogue {
 
     async fn list_once(&self, service: &ServiceName) -> Result<Answer> {
         let what = format!("list the nodes of `{service}`");
+        let _turn = self.http.turn().await;
         self.get(&what, &["health", "service", service.as_str()], PASSING)
             .await
     }

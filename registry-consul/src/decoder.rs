@@ -4,20 +4,22 @@
 mod hostile;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
+    str,
     sync::Arc,
 };
 
-use micro_registry::{Node, Recent, Result, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Node, Result, ServiceName, SkippedRecords, Snapshot};
 use serde::{
     Deserializer as _,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use crate::record::{Entry, Identity, Methods};
+use crate::record::{Entry, Identity, Readings};
 
 /// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are, and one that
 /// goes bad is what it was last.
@@ -25,7 +27,7 @@ use crate::record::{Entry, Identity, Methods};
 pub(crate) struct Decoder {
     /// By the hash of all that a record says.
     last: HashMap<u64, Decoded>,
-    methods: Recent<Methods>,
+    readings: Readings,
     hasher: RandomState,
 }
 
@@ -94,7 +96,7 @@ impl Decoder {
         if !stored.is_of(service) {
             return Ok(None);
         }
-        let node = stored.node_of(service, &place, &mut self.methods)?;
+        let node = stored.node_of(service, &place, &mut self.readings)?;
         let is_called_by_agent = node.id() == stored.id_at(&place);
         let at = is_called_by_agent.then(|| {
             let at = (stored.id(), node.address().to_string(), node.boot());
@@ -175,7 +177,7 @@ pub(crate) fn each_of(body: &[u8], each: impl FnMut(&RawValue)) -> serde_json::R
         }
     }
     // Bytes that are no text spoil the record that they stand in, and no other.
-    let text = String::from_utf8_lossy(body);
+    let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     deserializer.deserialize_any(Each(each))?;
     // A list that something stands behind may have ended too early.

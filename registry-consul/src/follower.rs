@@ -1,6 +1,6 @@
 //! Follows one service: waits for changes, and lists everything now and then, as changes alone cannot be relied on.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use micro_registry::{Lent, Node, Result, ServiceName, Snapshot, WatchSender};
 use tokio::time::{self, Instant};
@@ -84,23 +84,11 @@ impl<S: Source> Follower<S> {
     async fn next(&mut self, last: &Listing) -> Result<Listing> {
         let begun = Instant::now();
         let (source, service) = (Arc::clone(&self.source), self.service.clone());
-        let mut change = pin!(source.change(&service, last.index));
-        loop {
+        // On the heap, here and below: of a thousand services nearly all rest, and need nothing of it meanwhile.
+        let mut waiting = Box::pin(source.change(&service, last.index));
+        let change = loop {
             tokio::select! {
-                change = &mut change => return match change {
-                    Ok(Some(change)) => self.take(change, last, begun.elapsed()).await,
-                    Ok(None) => {
-                        time::sleep(spread(POLL_INTERVAL)).await;
-                        self.list().await
-                    }
-                    Err(error) => {
-                        // If nothing at all can be had, that is said; else this is done without.
-                        let listing = self.list().await?;
-                        debug!(%service, %error, "cannot wait for changes; lists instead");
-                        self.rest = spread(POLL_INTERVAL);
-                        Ok(listing)
-                    }
-                },
+                change = &mut waiting => break change,
                 () = time::sleep_until(self.resync) => {
                     let listing = self.list().await?;
                     let is_news = listing.index < last.index || listing.snapshot != last.snapshot;
@@ -108,6 +96,21 @@ impl<S: Source> Follower<S> {
                         return Ok(listing);
                     }
                 }
+            }
+        };
+        drop(waiting);
+        match change {
+            Ok(Some(change)) => self.take(change, last, begun.elapsed()).await,
+            Ok(None) => {
+                time::sleep(spread(POLL_INTERVAL)).await;
+                self.list().await
+            }
+            Err(error) => {
+                // If nothing at all can be had, that is said; else this is done without.
+                let listing = self.list().await?;
+                debug!(%service, %error, "cannot wait for changes; lists instead");
+                self.rest = spread(POLL_INTERVAL);
+                Ok(listing)
             }
         }
     }
@@ -140,10 +143,9 @@ impl<S: Source> Follower<S> {
 
     async fn take(&mut self, change: S::Change, last: &Listing, waited: Duration) -> Result<Listing> {
         let begun = Instant::now();
-        let listing = self
-            .source
-            .read(&self.service, &change, &mut self.decoder)
-            .await?;
+        let reads = self.source.read(&self.service, &change, &mut self.decoder);
+        let listing = Box::pin(reads).await?;
+        drop(change);
         self.rest_after(&listing, &last.snapshot, waited, begun.elapsed());
         if listing.index < last.index {
             // The number of a server that lost its state says nothing about the one that was waited for.
@@ -154,7 +156,7 @@ impl<S: Source> Follower<S> {
 
     async fn list(&mut self) -> Result<Listing> {
         self.resync = Instant::now() + spread(RESYNC_INTERVAL);
-        self.source.list(&self.service, &mut self.decoder).await
+        Box::pin(self.source.list(&self.service, &mut self.decoder)).await
     }
 
     /// Rests as long as reading took, so that changes without end take half of a core at most.

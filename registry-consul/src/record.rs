@@ -13,7 +13,7 @@ use bytes::Bytes;
 use micro_registry::{Error, ErrorKind, Node, Result, ServiceName, go_micro::Endpoint};
 use serde::Serialize;
 
-pub(crate) use self::stored::{Entry, Identity, Methods, Place, Stored};
+pub(crate) use self::stored::{Entry, Identity, Place, Readings, Stored};
 use self::tag::{FACTS_LENGTH_MAX, Kind};
 use crate::check::{CheckSettings, Definition};
 

@@ -69,8 +69,15 @@ pub(crate) struct Stored {
     pub(crate) create_index: u64,
 }
 
-/// What the tags of a record say.
+/// What was made of the tags that were read last, of the records of one service.
 #[derive(Debug, Default)]
+pub(crate) struct Readings {
+    methods: Recent<Methods>,
+    others: Recent<Facts>,
+}
+
+/// What the tags of a record say.
+#[derive(Clone, Debug, Default)]
 struct Facts {
     version: Option<String>,
     metadata: BTreeMap<String, String>,
@@ -81,7 +88,7 @@ struct Facts {
 
 /// What the tags of methods say.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Methods {
+struct Methods {
     all: Arc<[Method]>,
     /// Whether there was any such tag.
     are_told: bool,
@@ -133,10 +140,10 @@ impl Stored {
     ///
     /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node.
     pub(crate) fn node(&self, place: &Place) -> Result<Node> {
-        self.node_of(&self.service.parse()?, place, &mut Recent::default())
+        self.node_of(&self.service.parse()?, place, &mut Readings::default())
     }
 
-    /// As [`node`](Self::node), of `service`, which this is one of, and whose `methods` were read of late.
+    /// As [`node`](Self::node), of `service`, which this is one of, and of whose tags there are `readings`.
     ///
     /// # Errors
     ///
@@ -145,9 +152,9 @@ impl Stored {
         &self,
         service: &ServiceName,
         place: &Place,
-        methods: &mut Recent<Methods>,
+        readings: &mut Readings,
     ) -> Result<Node> {
-        let facts = self.facts(service, methods)?;
+        let facts = self.facts(service, readings)?;
         let host = if self.address.is_empty() {
             &place.address
         } else {
@@ -194,7 +201,7 @@ impl Stored {
     pub(crate) fn boot(&self) -> String {
         let service = self.service.parse();
         let facts = service
-            .and_then(|service| self.facts(&service, &mut Recent::default()))
+            .and_then(|service| self.facts(&service, &mut Readings::default()))
             .unwrap_or_default();
         let told = facts.metadata.get(BOOT_KEY).map(String::as_str);
         told.or_else(|| self.meta_value(BOOT_KEY))
@@ -216,23 +223,29 @@ impl Stored {
         self.meta.as_ref()?.get(key).map(String::as_str)
     }
 
-    fn facts(&self, service: &ServiceName, methods: &mut Recent<Methods>) -> Result<Facts> {
-        let endpoints: Vec<_> = self
-            .tags()
-            .filter(|tag| Kind::of_tag(tag) == Some(Kind::Endpoint))
-            .collect();
-        let read = || Methods::read(&endpoints, service);
-        let methods = methods.get_or_read(&endpoints, read)?;
-        let mut facts = Facts {
-            are_told: methods.are_told,
+    fn facts(&self, service: &ServiceName, readings: &mut Readings) -> Result<Facts> {
+        let is_method = |tag: &&str| Kind::of_tag(tag) == Some(Kind::Endpoint);
+        let (methods, others): (Vec<_>, Vec<_>) = self.tags().partition(is_method);
+        let read = || Methods::read(&methods, service);
+        let methods = readings.methods.get_or_read(&methods, read)?;
+        let facts = readings.others.get_or_read(&others, || Facts::read(&others))?;
+        Ok(Facts {
+            are_told: facts.are_told || methods.are_told,
             methods,
-            ..Facts::default()
-        };
-        let mut reader = tag::Reader::new(FACTS_LENGTH_MAX);
-        for tag in self
-            .tags()
-            .filter(|tag| Kind::of_tag(tag) != Some(Kind::Endpoint))
-        {
+            ..facts
+        })
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().flatten().map(String::as_str)
+    }
+}
+
+impl Facts {
+    /// Those of the tags of one record that are of no method.
+    fn read(tags: &[&str]) -> Result<Self> {
+        let (mut facts, mut reader) = (Self::default(), tag::Reader::new(FACTS_LENGTH_MAX));
+        for tag in tags {
             let Some(fact) = reader.read(tag)? else {
                 continue;
             };
@@ -246,12 +259,6 @@ impl Stored {
         Ok(facts)
     }
 
-    fn tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.iter().flatten().map(String::as_str)
-    }
-}
-
-impl Facts {
     fn learn(&mut self, payload: &[u8], kind: Kind) -> Result<()> {
         match kind {
             Kind::Version => {

@@ -2,14 +2,24 @@
 
 use std::io::Write;
 
-use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
+use flate2::{Compression, write::ZlibEncoder};
 use micro_registry::{Error, ErrorKind, Result};
+use miniz_oxide::inflate::{
+    TINFLStatus as Status,
+    core::{
+        DecompressorOxide, decompress,
+        inflate_flags::{TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+    },
+};
 
 /// The most bytes that all facts of one record may have together once they are decompressed; read are as many again of
 /// methods.
 pub(super) const FACTS_LENGTH_MAX: usize = 2 * 1024 * 1024;
 /// The low four bits of the first byte of what zlib wrote: the one method there is (RFC 1950 §2.2).
 const ZLIB_METHOD: u8 = 8;
+/// It is zlib's format, and all of what comes out stands in one piece: so there need be no window of 32 KiB, whose making
+/// takes longer than reading a tag.
+const INFLATE_FLAGS: u32 = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 /// The first guess at the length of what a tag says.
 const PAYLOAD_LENGTH: usize = 256;
 
@@ -50,19 +60,18 @@ pub(super) fn write(kind: Kind, payload: &[u8]) -> String {
 }
 
 /// Reads the tags of one record.
-#[derive(Debug)]
 pub(super) struct Reader {
     /// How many bytes they may still have together once they are decompressed.
     room: usize,
-    /// Made once for all of them: making one takes longer than reading a tag with it.
-    inflater: Decompress,
+    /// Made once for all of them.
+    inflater: DecompressorOxide,
 }
 
 impl Reader {
     pub(super) fn new(room: usize) -> Self {
         Self {
             room,
-            inflater: Decompress::new(true),
+            inflater: DecompressorOxide::new(),
         }
     }
 
@@ -108,29 +117,29 @@ impl Reader {
         }
         // One byte more than there is room for tells what is too long from what just fits.
         let most = self.room.saturating_add(1);
-        let mut payload = Vec::with_capacity(PAYLOAD_LENGTH.min(most));
-        let (mut rest, mut taken) = (&packed[..], 0);
-        self.inflater.reset(true);
+        let mut payload = vec![0; PAYLOAD_LENGTH.min(most)];
+        let (mut rest, mut length) = (&packed[..], 0);
+        self.inflater.init();
         loop {
-            let status = self
-                .inflater
-                .decompress_vec(rest, &mut payload, FlushDecompress::None);
-            if payload.len() > self.room {
+            let inflater = &mut self.inflater;
+            let (status, read, written) = decompress(inflater, rest, &mut payload, length, INFLATE_FLAGS);
+            rest = &rest[read..];
+            length += written;
+            if length > self.room {
                 let message = format!("unpack the tags: they have more than {FACTS_LENGTH_MAX} bytes");
                 return Err(Error::new(ErrorKind::Protocol, message));
             }
             match status {
-                Ok(Status::StreamEnd) => return Ok(Some(payload)),
-                Ok(_) if payload.len() == payload.capacity() => {
-                    let more = payload.len().min(most - payload.len());
-                    payload.reserve_exact(more);
+                Status::Done => {
+                    payload.truncate(length);
+                    return Ok(Some(payload));
+                }
+                Status::HasMoreOutput if length == payload.len() => {
+                    payload.resize(length.saturating_mul(2).min(most), 0);
                 }
                 // It is cut short, or damaged.
-                Ok(_) | Err(_) => return Ok(None),
+                _ => return Ok(None),
             }
-            let all = usize::try_from(self.inflater.total_in()).expect("it took what is in memory");
-            rest = &rest[all - taken..];
-            taken = all;
         }
     }
 }
