@@ -13,7 +13,7 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use tokio::time;
+use tokio::{sync::SemaphorePermit, time};
 
 use crate::{
     agent::{Agent, Agents},
@@ -214,13 +214,18 @@ impl Catalogue {
         ))
     }
 
-    /// What [`try_get`](Self::try_get) answers, tried a second time beside the first when that takes long.
+    /// What [`try_get`](Self::try_get) answers, tried a second time beside the first when that takes long; waiting for
+    /// room is no part of it, so that those who crowd do not ask twice.
     async fn get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
-        let mut first = pin!(self.try_get(what, segments, query));
+        let room = self.http.listing.room().await;
+        let mut first = pin!(self.try_get(what, segments, query, room));
         if let Ok(answer) = time::timeout(PATIENCE, &mut first).await {
             return answer;
         }
-        let mut second = pin!(self.try_get(what, segments, query));
+        let mut second = pin!(async {
+            let room = self.http.listing.room().await;
+            self.try_get(what, segments, query, room).await
+        });
         tokio::select! {
             answer = &mut first => match answer {
                 Ok(answer) => Ok(answer),
@@ -234,10 +239,16 @@ impl Catalogue {
     }
 
     /// One request that waits for no change and has to succeed.
-    async fn try_get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
+    async fn try_get(
+        &self,
+        what: &str,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        _room: SemaphorePermit<'_>,
+    ) -> Result<Answer> {
         let attempt = self.agents.attempt();
         let request = self.request(attempt.agent(), segments, query, what);
-        let answer = self.http.send(&self.http.listing, request).await;
+        let answer = self.http.send_now(&self.http.listing, request).await;
         attempt.answered(answer.and_then(|answer| self.http.success(answer)))
     }
 

@@ -111,7 +111,7 @@ impl Http {
     /// [`ErrorKind::Unavailable`] when there is no whole answer in time, [`ErrorKind::Unauthenticated`] and
     /// [`ErrorKind::PermissionDenied`] when the token is refused.
     pub(crate) async fn send(&self, lane: &Lane, request: Request<'_>) -> Result<Answer> {
-        let _room = lane.room.acquire().await.expect("nobody closes it");
+        let _room = lane.room().await;
         self.send_now(lane, request).await
     }
 
@@ -196,6 +196,13 @@ impl Lane {
             client,
             room: Semaphore::new(room),
         })
+    }
+}
+
+impl Lane {
+    /// Room for a request, as soon as there is any.
+    pub(crate) async fn room(&self) -> SemaphorePermit<'_> {
+        self.room.acquire().await.expect("nobody closes it")
     }
 }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod conformance;
 mod keeper;
 mod large;
+mod many;
 mod network;
 mod rights;
 mod rotation;

@@ -5,6 +5,7 @@ mod clusters;
 mod conformance;
 mod failover;
 mod following;
+mod many;
 mod support;
 mod tls;
 mod users;
