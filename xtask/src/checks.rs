@@ -1,6 +1,6 @@
 //! The commands that check without running anything: format, lints, documentation.
 
-use crate::{Result, cargo::cargo, workspace::Workspace};
+use crate::{Result, cargo::cargo, fuzz, workspace::Workspace};
 
 /// Formats, or says what is not formatted.
 pub(crate) fn fmt(check: bool) -> Result<()> {
@@ -8,7 +8,8 @@ pub(crate) fn fmt(check: bool) -> Result<()> {
     cargo(arguments).run()
 }
 
-/// Lints everything together, then every package as somebody who depends on it alone builds it.
+/// Lints everything together, then every package as somebody who depends on it alone builds it, and looks at the fuzz
+/// targets, which are no part of the workspace.
 pub(crate) fn clippy() -> Result<()> {
     cargo("clippy --workspace --all-targets --all-features -- -D warnings")
         .with_protoc()?
@@ -20,7 +21,7 @@ pub(crate) fn clippy() -> Result<()> {
             .with_protoc()?
             .run()?;
     }
-    Ok(())
+    fuzz::check()
 }
 
 /// Builds the documentation of what users see.

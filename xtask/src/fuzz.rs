@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Result,
-    cargo::{Step, root, target_folder},
+    cargo::{Step, cargo, root, target_folder},
 };
 
 /// The package of the targets, beside the workspace.
@@ -27,8 +27,7 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<()> {
     let targets = chosen(target)?;
     let host = host()?;
     let built = target_folder().join(FOLDER);
-    // The versions that the workspace is built with.
-    fs::copy(root().join("Cargo.lock"), root().join(FOLDER).join("Cargo.lock"))?;
+    copy_lock()?;
     let build = "cargo build --release --bins --manifest-path fuzz/Cargo.toml --target";
     nightly(&format!("{build} {host}"))
         .env("RUSTFLAGS", FLAGS)
@@ -44,6 +43,23 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<()> {
         found if found.is_empty() => Ok(()),
         found => Err(found.join("\n").into()),
     }
+}
+
+/// Looks whether the targets still compile; for that, neither a nightly toolchain nor libFuzzer itself is needed.
+pub(crate) fn check() -> Result<()> {
+    copy_lock()?;
+    cargo("check --bins --manifest-path fuzz/Cargo.toml")
+        .env("CARGO_TARGET_DIR", target_folder())
+        // Nothing is linked, so it need not be there; without this, it would be built, by a compiler for C++.
+        .env("CUSTOM_LIBFUZZER_PATH", target_folder().join("libfuzzer.a"))
+        .with_protoc()?
+        .run()
+}
+
+/// The versions that the workspace is built with.
+fn copy_lock() -> Result<()> {
+    fs::copy(root().join("Cargo.lock"), root().join(FOLDER).join("Cargo.lock"))?;
+    Ok(())
 }
 
 fn fuzz(target: &str, seconds: u32, built: &Path, host: &str) -> Result<()> {
