@@ -38,7 +38,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Lints everything, every package alone as well, and fails on a warning
+    /// Lints everything, every package alone as well, and fails on a warning; checks that the fuzz targets compile
     Clippy,
     /// Builds the documentation and fails on a warning
     Docs,
