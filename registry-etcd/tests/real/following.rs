@@ -96,6 +96,8 @@ async fn what_was_held_back_on_the_way_is_seen() {
     let shim = Shim::start(etcd.address()).await.unwrap();
     let registry = registry(&shim.address());
     let mut watcher = registry.watch("greeter").await.unwrap();
+    assert!(next(&mut watcher).await.unwrap().is_empty());
+    // Not listed, but told of: so the watch is open.
     put(&etcd, "first", &record(80, 0)).await;
     yields(&mut watcher, &["first"]).await;
     shim.stall();
