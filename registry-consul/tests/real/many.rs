@@ -12,8 +12,10 @@ use tokio::{sync::mpsc, task::JoinSet, time};
 /// Within which each change is seen, on a machine that has much else to do: a poll comes every 5 s.
 const LIMIT: Duration = Duration::from_secs(240);
 const SERVICES: usize = 1_000;
-/// 64 that wait for changes, and 4 that list; nothing is announced.
-const CONNECTIONS_MAX: usize = 68;
+/// How many wait for changes.
+const FOLLOWING: usize = 64;
+/// Half of what an agent takes: besides those that wait, 4 list, and some are ending.
+const CONNECTIONS_MAX: usize = 100;
 /// The most changes that Consul takes in one request.
 const CHANGES_MAX: usize = 64;
 const HOST: &str = "host-1";
@@ -113,5 +115,5 @@ async fn a_thousand_services_are_followed_by_few_connections() {
     }
     let most = following.connections_most;
     assert!(most <= CONNECTIONS_MAX, "{most} connections");
-    assert!(most >= CONNECTIONS_MAX / 2, "they are counted: {most}");
+    assert!(most >= FOLLOWING, "they are counted: {most}");
 }
