@@ -29,8 +29,9 @@ const BACKOFF_FACTOR: f64 = 1.6;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long a server that is another service is left alone, unless its record changes.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// How far apart are the times at which a node must prove that it is there, while it is not left out for longer.
-const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
+/// How far apart are the times at which a node must prove that it is there, while it is not left out for longer: a call that
+/// takes long costs no more connections than this.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection that ended sooner than this and answered no call counts as a failed connect.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
 
@@ -183,6 +184,7 @@ impl Endpoint {
             && self.held_until.is_none()
             && self.ejection.was_never()
             && self.doubted_since.is_none()
+            && !self.flags.streak.is_doubtful()
             && !self.flags.full.load(Ordering::Relaxed)
     }
 
@@ -218,7 +220,15 @@ impl Endpoint {
             State::Idle | State::Connecting => None,
         };
         let ejected = self.ejection.ends(now).filter(|_| self.has_connections());
-        retry.into_iter().chain(self.held_until).chain(ejected).min()
+        // Calls tell of their doubts once, which may have been too early.
+        let doubt = self.doubted_at.map(|at| at + DOUBT_INTERVAL);
+        let doubt = doubt.filter(|at| *at > now && self.flags.streak.is_doubtful());
+        retry
+            .into_iter()
+            .chain(self.held_until)
+            .chain(ejected)
+            .chain(doubt)
+            .min()
     }
 
     pub(super) fn connected(&mut self, connection: Arc<Connection>, health: Option<Owned<()>>, now: Instant) {
@@ -289,7 +299,7 @@ impl Endpoint {
         ejected
     }
 
-    /// Leaves the node out until a new connection speaks, if calls in a row got no answer; but not again and again, as a
+    /// Leaves the node out until a new connection speaks, if calls got no answer; but not again and again, as a
     /// node may be there and its methods slow.
     pub(super) fn doubt_silence(&mut self, now: Instant) {
         let is_over = |at: Instant| now.duration_since(at) >= DOUBT_INTERVAL;

@@ -4,8 +4,6 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How many calls fail in a row before an endpoint is ejected.
 pub(super) const FAILURES_MAX: u32 = 5;
-/// How many calls in a row get no answer at all before an endpoint has to prove that it is there.
-const SILENCES_MAX: u32 = 2;
 
 /// How many calls have failed in a row: counted by calls, read by the control task.
 #[derive(Debug, Default)]
@@ -22,7 +20,7 @@ impl Streak {
             self.answered.store(true, Ordering::Relaxed);
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        failures == FAILURES_MAX || (failures == SILENCES_MAX && self.is_silence())
+        failures == FAILURES_MAX || (failures == 1 && self.is_silence())
     }
 
     /// Ends the streak.
@@ -39,9 +37,10 @@ impl Streak {
         !self.answered.load(Ordering::Relaxed)
     }
 
-    /// Whether that is so of enough calls to doubt that the endpoint is there.
+    /// Whether it is doubtful that the endpoint is there. One call without any answer is enough: to find out costs a
+    /// connection, not to find out costs another call.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= SILENCES_MAX && self.is_silence()
+        self.failures.load(Ordering::Relaxed) > 0 && self.is_silence()
     }
 
     /// Whether it is long enough to eject.
