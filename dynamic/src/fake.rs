@@ -54,6 +54,7 @@ struct Seen {
     reflections: AtomicUsize,
     calls: AtomicUsize,
     open: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 impl Fake {
@@ -115,9 +116,13 @@ impl Fake {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        let accepting = Arc::clone(&seen);
+        let incoming = TcpListenerStream::new(listener).inspect(move |_| {
+            accepting.connections.fetch_add(1, Ordering::Relaxed);
+        });
         let serving = Server::builder()
             .add_routes(routes.routes())
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .serve_with_incoming(incoming);
         let task = tokio::spawn(async move { serving.await.expect("the server serves until it is stopped") });
         Ok(Self { address, seen, task })
     }
@@ -132,6 +137,12 @@ impl Fake {
     #[must_use]
     pub fn reflections(&self) -> usize {
         self.seen.reflections.load(Ordering::Relaxed)
+    }
+
+    /// How many connections it has accepted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::Relaxed)
     }
 
     /// How many calls its handlers have got, reflection and health apart.

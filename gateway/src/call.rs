@@ -1,5 +1,8 @@
 //! One request, from its checks to its answer.
 
+mod admission;
+mod passing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,9 +25,10 @@ use crate::{
     fault::{self, Fault},
     fields,
     find::{Allow, Destination, Lookup, Lost},
+    grpc_web,
     headers::{self, RequestId},
     openapi, query,
-    rate::{By, Client as Sender, Limiter},
+    rate::{By, Limiter},
     request,
     settings::Settings,
     site::Site,
@@ -68,8 +72,13 @@ impl Calls {
         let id = RequestId::of(request.headers().get(headers::REQUEST_ID));
         let is_head = request.method() == Method::HEAD;
         let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request);
+        let is_grpc_web = grpc_web::is(request.method(), request.headers());
+        let content_type = is_grpc_web.then(|| grpc_web::content_type(request.headers()));
         let answered = self.try_answer(request, &id).await;
-        let mut response = answered.unwrap_or_else(|fault| fault.into_response(&id));
+        let mut response = answered.unwrap_or_else(|fault| match content_type {
+            Some(content_type) => fault.into_grpc_web(content_type),
+            None => fault.into_response(&id),
+        });
         if is_of_dashboard {
             Dashboard::tell_node(&mut response);
         }
@@ -118,10 +127,13 @@ impl Calls {
             brought.transpose()?;
             return self.openapi(request.method(), headers, unary_deadline).await;
         }
-        let found = self
-            .site
-            .find(request.uri().path(), request.method(), unary_deadline)
-            .await;
+        let (path, method) = (request.uri().path(), request.method());
+        let is_grpc_web = grpc_web::is(method, headers);
+        let found = if is_grpc_web {
+            self.site.find_grpc(path, unary_deadline).await
+        } else {
+            self.site.find(path, method, unary_deadline).await
+        };
         let to = match found.map_err(|lost| self.fault_of_lookup(lost, id))? {
             Lookup::Destination(destination) => destination,
             Lookup::Options(allow) => return Ok(options(&allow)),
@@ -143,18 +155,22 @@ impl Calls {
         let is_stream = route.method.is_server_streaming();
         let call = Call {
             id,
-            format: Format::wanted(headers, is_stream)?,
+            format: if is_grpc_web {
+                Format::Json
+            } else {
+                Format::wanted(headers, is_stream)?
+            },
             deadline: begun + headers::timeout(headers, &self.settings, is_stream)?,
             to: &to,
             claims: claims.as_ref(),
         };
+        if is_grpc_web {
+            return self.pass(call, request, unary_deadline, place).await;
+        }
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
         let request = timeout_at(unary_deadline, self.request(request, &call))
             .await
-            .map_err(|_| {
-                let message = "the body did not come in time";
-                Fault::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, message)
-            })??;
+            .map_err(|_| body_too_late())??;
         self.call(call, request, place).await
     }
 
@@ -173,19 +189,6 @@ impl Calls {
         }
         let overview = self.site.overview(deadline).await;
         Ok(self.page.answer(&overview, &self.settings, headers))
-    }
-
-    /// Refuses a client that has sent more than it may, where clients are told apart in this way.
-    fn take_turn(&self, by: By, request: &Request<Body>, claims: Option<&Claims>) -> Result<(), Fault> {
-        let Some(limiter) = self.limiter.as_ref().filter(|limiter| limiter.by == by) else {
-            return Ok(());
-        };
-        let subject = claims.and_then(Claims::subject).filter(|_| by == By::Subject);
-        let client = match subject {
-            Some(subject) => Sender::Subject(subject.to_owned()),
-            None => Sender::at(headers::peer(request).map(|peer| peer.ip())),
-        };
-        limiter.take(client).map_err(Fault::too_many)
     }
 
     /// The request as gRPC has it.
@@ -320,6 +323,11 @@ fn answered_by<T>(reply: &tonic::Response<T>) -> Option<AnsweredBy> {
 fn told_of(node: Option<AnsweredBy>, mut response: Response<Body>) -> Response<Body> {
     node.and_then(|node| response.extensions_mut().insert(node));
     response
+}
+
+fn body_too_late() -> Fault {
+    let message = "the body did not come in time";
+    Fault::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, message)
 }
 
 fn options(allow: &Allow) -> Response<Body> {

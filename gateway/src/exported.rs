@@ -55,8 +55,7 @@ impl Exported {
         if let Some(known) = follower.as_ref().and_then(Follower::known) {
             return known;
         }
-        let channel = self.client.channel(&self.service);
-        let started = Follower::start(channel, self.exports.clone());
+        let started = Follower::start(&self.client, &self.service, self.exports.clone());
         let known = started.watch();
         *follower = Some(started);
         known

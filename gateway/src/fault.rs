@@ -28,11 +28,11 @@ pub(crate) struct Fault {
     code: Code,
     message: Cow<'static, str>,
     details: Vec<Value>,
-    allow: Option<String>,
+    allow: Option<Box<str>>,
     retry_after_seconds: Option<u64>,
     /// The node that answered.
     node: Option<Box<HeaderValue>>,
-    challenge: Option<String>,
+    challenge: Option<Box<str>>,
 }
 
 /// The details of a status, as they come over the wire.
@@ -70,7 +70,7 @@ impl Fault {
     /// Says what credentials would be fitting, as `WWW-Authenticate` has it.
     pub(crate) fn challenge(self, challenge: String) -> Self {
         Self {
-            challenge: Some(challenge),
+            challenge: Some(challenge.into()),
             ..self
         }
     }
@@ -79,7 +79,7 @@ impl Fault {
     pub(crate) fn not_allowed(allow: &Allow) -> Self {
         let message = format!("allowed are {allow}");
         Self {
-            allow: Some(allow.to_string()),
+            allow: Some(allow.to_string().into()),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, message)
         }
     }
@@ -147,17 +147,30 @@ impl Fault {
         json!({ "code": self.code as i32, "message": self.message, "details": details })
     }
 
+    /// The same for a caller of gRPC-Web: a status in headers, which of HTTP is always 200.
+    pub(crate) fn into_grpc_web(self, content_type: HeaderValue) -> Response<Body> {
+        let response = Status::new(self.code, self.message.clone()).into_http();
+        self.with_headers(response, content_type)
+    }
+
     pub(crate) fn into_response(self, id: &RequestId) -> Response<Body> {
         let body = Full::from(self.to_json(id).to_string());
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = self.status;
+        self.with_headers(response, HeaderValue::from_static("application/json"))
+    }
+
+    fn with_headers(self, mut response: Response<Body>, content_type: HeaderValue) -> Response<Body> {
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(allow) = self.allow.and_then(|allow| allow.try_into().ok()) {
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
-        if let Some(challenge) = self.challenge.and_then(|challenge| challenge.try_into().ok()) {
+        if let Some(challenge) = self
+            .challenge
+            .and_then(|challenge| HeaderValue::from_str(&challenge).ok())
+        {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after_seconds {
@@ -173,6 +186,22 @@ impl Fault {
 fn node(status: &Status) -> Option<Box<HeaderValue>> {
     let node = status.metadata().get(NODE)?.as_encoded_bytes();
     HeaderValue::from_bytes(node).ok().map(Box::new)
+}
+
+/// What of `status` a caller of gRPC-Web is shown: as much as one of HTTP.
+pub(crate) fn shown(status: &Status) -> Status {
+    let code = status.code();
+    if is_hidden(status) {
+        return Status::new(code, general(code));
+    }
+    let details = RpcStatus::decode(status.details()).unwrap_or_default().details;
+    let tells_of_the_inside = details.iter().any(|any| type_name(any) == DEBUG_INFO);
+    let details = if tells_of_the_inside {
+        &[]
+    } else {
+        status.details()
+    };
+    Status::with_details(code, status.message(), details.to_vec().into())
 }
 
 /// Whether the text of `status` was made by this side, or may tell of what is behind the service.

@@ -112,6 +112,38 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Finds what a request of gRPC-Web asks for: by the path of gRPC, or with the service of the registry before it.
+    pub(crate) async fn find_grpc(&self, raw: &str, deadline: Instant) -> Result<Lookup<'_>, Lost> {
+        let names = Path::parse(raw).map_err(|error| Lost::Fault(Fault::invalid(error.to_string())))?;
+        if names.kind.is_some() {
+            return self.find(raw, &Method::POST, deadline).await;
+        }
+        let overview = self.overview(deadline).await;
+        for (service, table) in &overview.tables {
+            let is_asked = |route: &&Arc<Route>| {
+                route.method.parent_service().full_name() == names.service
+                    && route.method.name() == names.method
+            };
+            // Of several services that have it the first by name, as with paths of their own.
+            let found = table.routes().iter().find(is_asked).zip(self.service(service));
+            if let Some((route, exported)) = found {
+                return Ok(Lookup::Destination(Destination {
+                    service: Arc::clone(service),
+                    exported,
+                    route: Arc::clone(route),
+                    bound: None,
+                }));
+            }
+        }
+        Err(Lost::Fault(if overview.is_partial {
+            Fault::not_known()
+        } else {
+            Fault::not_found()
+        }))
+    }
+}
+
 impl Allow {
     fn of_names(route: &Route) -> Self {
         let methods: &[Method] = if route.has_no_side_effects {

@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use micro::{Channel, EndpointStatus};
+use micro::{Channel, Client, EndpointStatus};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, sleep_until},
 };
 use tonic::Status;
 use tracing::{debug, warn};
@@ -20,13 +20,19 @@ use tracing::{debug, warn};
 use crate::{
     edition::{self, Edition},
     export::Export,
+    nodes::Nodes,
     table::Table,
 };
 
-/// How often the client is asked which nodes there are. It knows: no registry is asked.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether anybody asks for a service, and whether what is described of it is too old.
+const INTERVAL: Duration = Duration::from_secs(30);
 /// How many times in a row nobody may ask for a service before it is let go.
-const IDLE_ROUNDS_MAX: u32 = 300;
+const IDLE_ROUNDS_MAX: u32 = 10;
+/// How often the client is asked whom it can reach after a change, as it hears of changes by itself; and the wait after a
+/// doubt, however many calls come to nothing.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times it is asked after a change.
+const LOOKS: u32 = 15;
 /// How many versions of a service are described at once, the newest.
 const EDITIONS_MAX: usize = 8;
 /// The wait before a version that could not be described is asked again; it doubles each time, up to the next.
@@ -53,12 +59,13 @@ struct Signals {
 }
 
 impl Follower {
-    /// Follows the service of `channel`, until nobody has asked for it for 5 minutes.
-    pub(crate) fn start(channel: Channel, exports: Vec<Export>) -> Self {
+    /// Follows `service`, until nobody has asked for it for 5 minutes.
+    pub(crate) fn start(client: &Client, service: &str, exports: Vec<Export>) -> Self {
         let (sender, known) = watch::channel(None);
         let signals = Arc::<Signals>::default();
         let following = Following {
-            channel,
+            channel: client.channel(service),
+            nodes: Nodes::of(client.clone(), service.to_owned()),
             exports,
             signals: Arc::clone(&signals),
             editions: Vec::new(),
@@ -96,6 +103,7 @@ impl Drop for Follower {
 
 struct Following {
     channel: Channel,
+    nodes: Nodes,
     exports: Vec<Export>,
     signals: Arc<Signals>,
     editions: Vec<Edition>,
@@ -111,26 +119,37 @@ struct Failure {
 
 impl Following {
     async fn run(mut self, publish: watch::Sender<Known>) {
-        let mut idle_rounds = 0;
+        let (mut idle_rounds, mut looks_left) = (0, LOOKS);
+        let mut round_ends = Instant::now() + INTERVAL;
         while idle_rounds < IDLE_ROUNDS_MAX {
             self.look(&publish).await;
-            let doubted = tokio::select! {
-                () = sleep(INTERVAL) => false,
-                () = self.signals.doubted.notified() => true,
-            };
-            if doubted {
-                // No more often than the interval, however many calls come to nothing.
-                sleep(INTERVAL).await;
-                self.editions.iter_mut().for_each(Edition::doubt);
+            let again = self.failures.values().map(|failure| failure.again).min();
+            let soon = (looks_left > 0).then(|| Instant::now() + LOOK_INTERVAL);
+            let wake = [again, soon].into_iter().flatten().fold(round_ends, Instant::min);
+            tokio::select! {
+                changed = self.nodes.change() => match changed {
+                    Ok(()) => looks_left = LOOKS,
+                    // What is known stays; the client tells those who wait for a first answer what it knows itself.
+                    Err(error) => debug!(%error, "changes of nodes are not told"),
+                },
+                () = self.signals.doubted.notified() => {
+                    sleep(LOOK_INTERVAL).await;
+                    self.editions.iter_mut().for_each(Edition::doubt);
+                }
+                () = sleep_until(wake) => looks_left = looks_left.saturating_sub(1),
             }
-            idle_rounds = match self.signals.used.swap(false, Ordering::Relaxed) {
-                true => 0,
-                false => idle_rounds + 1,
-            };
+            if Instant::now() >= round_ends {
+                round_ends = Instant::now() + INTERVAL;
+                idle_rounds = match self.signals.used.swap(false, Ordering::Relaxed) {
+                    true => 0,
+                    false => idle_rounds + 1,
+                };
+            }
         }
     }
 
     async fn look(&mut self, publish: &watch::Sender<Known>) {
+        // Not what the registry tells, but whom a call could reach: it is by a call that versions are described.
         let nodes = match self.channel.endpoints().await {
             Ok(nodes) => nodes,
             Err(status) => return self.fail(publish, status),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use tonic::{
     Code,
     metadata::{KeyAndValueRef, MetadataMap},
@@ -11,6 +11,7 @@ use tonic::{
 
 use crate::{
     fault::Fault,
+    grpc_web,
     settings::{Host, Settings, read_duration},
 };
 
@@ -66,7 +67,8 @@ pub(crate) fn timeout(headers: &HeaderMap, settings: &Settings, is_stream: bool)
         (settings.timeout, settings.timeout_max)
     };
     let Some(said) = headers.get(REQUEST_TIMEOUT) else {
-        return Ok(unsaid.min(most));
+        let of_grpc = grpc_web::timeout(headers).filter(|_| grpc_web::is(&Method::POST, headers));
+        return Ok(of_grpc.unwrap_or(unsaid).min(most));
     };
     let read = said.to_str().ok().and_then(read_duration);
     match read.filter(|timeout| !timeout.is_zero()) {

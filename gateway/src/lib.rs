@@ -30,9 +30,11 @@ mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gateway;
+mod grpc_web;
 mod headers;
 mod http_rule;
 mod names;
+mod nodes;
 mod openapi;
 mod path;
 mod query;

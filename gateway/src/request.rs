@@ -75,7 +75,8 @@ fn check_content(headers: &HeaderMap) -> Result<(), Fault> {
     Err(unsupported("the body is not `application/json`"))
 }
 
-async fn read(headers: &HeaderMap, body: Body, size_max: usize) -> Result<Bytes, Fault> {
+/// Reads a body of so many bytes at most, whatever it is.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, size_max: usize) -> Result<Bytes, Fault> {
     let too_large = || {
         let message = format!("the body is larger than {size_max} bytes");
         Fault::new(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, message)

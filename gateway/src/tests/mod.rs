@@ -4,6 +4,7 @@ mod annotated;
 mod calls;
 mod dashboard;
 mod edge;
+mod grpc_web;
 mod hostile;
 pub(crate) mod support;
 mod tokens;
