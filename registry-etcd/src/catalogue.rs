@@ -61,8 +61,8 @@ impl Catalogue {
     }
 
     /// Follows `service`.
-    pub(crate) fn follow(self: &Arc<Self>, service: ServiceName) -> Watcher {
-        let nodes = self.kept.lend(&service, || self.none(service.clone()));
+    pub(crate) fn follow(self: &Arc<Self>, service: &ServiceName) -> Watcher {
+        let nodes = self.kept.lend(service, || self.none(service.clone()));
         let follower = Follower::new(Arc::clone(self), nodes);
         Watcher::spawn(|sender| follower.follow(sender))
     }

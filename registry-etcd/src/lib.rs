@@ -90,7 +90,7 @@ impl Registry for Etcd {
     }
 
     async fn watch(&self, service: &str) -> Result<Watcher> {
-        Ok(self.catalogue.follow(service.parse()?))
+        Ok(self.catalogue.follow(&service.parse()?))
     }
 
     fn name(&self) -> &'static str {

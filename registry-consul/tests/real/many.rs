@@ -57,7 +57,7 @@ impl Following {
         let (seen, sightings) = mpsc::unbounded_channel();
         let mut watches = JoinSet::new();
         for number in 0..SERVICES {
-            let mut watcher = registry.watch(&name(number)).await.unwrap();
+            let mut watcher = registry.watch(&name(number)).await.expect("a good name");
             let seen = seen.clone();
             watches.spawn(async move {
                 loop {
