@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tonic::{Code, Status, body::Body};
 
 use super::{
@@ -132,7 +132,8 @@ fn kind(target: &Target, options: &CallOptions, methods: Option<&Methods>, path:
 impl Call {
     async fn run(&mut self, source: &Source) -> Result<Response<Body>, Status> {
         let (mut returned, mut sent, mut cause) = (None, 0, Cause::Call);
-        let mut place = self.place().await?;
+        // The clock was read for it just now.
+        let mut place = self.place(self.times.made).await?;
         if !self.kind.unary {
             // To the first call of all the nodes have said only now what their methods are.
             let methods = self.methods.as_deref();
@@ -182,7 +183,7 @@ impl Call {
                     time::sleep(wait).await;
                 }
             }
-            place = match self.place().await {
+            place = match self.place(Instant::now()).await {
                 Ok(place) => place,
                 Err(nowhere) => return Err(self.failure.take().unwrap_or(nowhere)),
             };

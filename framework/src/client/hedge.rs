@@ -97,7 +97,7 @@ impl Call {
         };
         let mut tried = self.tried.clone();
         tried.extend(first.connection_ids());
-        let place = self.choose(&self.target.shared.picker(), &tried)?;
+        let place = self.choose(&self.target.shared.picker(), &tried, Instant::now())?;
         let body = source.attempt()?;
         retry.take(&self.target.budget).then_some((place, body))
     }

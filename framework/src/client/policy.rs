@@ -113,11 +113,16 @@ impl<'a> CallInfo<'a> {
     /// A call at this moment with this metadata.
     #[must_use]
     pub fn new(metadata: &'a HeaderMap) -> Self {
+        Self::at(Instant::now(), metadata)
+    }
+
+    /// A call at this moment, which was read from the clock already.
+    pub(super) fn at(now: Instant, metadata: &'a HeaderMap) -> Self {
         Self {
             metadata,
             hash_key: None,
             refused: 0,
-            now: Instant::now(),
+            now,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
@@ -14,9 +15,9 @@ use super::{
 };
 
 impl Call {
-    /// Waits for a place on a connection that was not tried.
-    pub(super) async fn place(&self) -> Result<Place, Status> {
-        if let Some(place) = self.try_place(&self.target.shared.picker()) {
+    /// Waits for a place on a connection that was not tried, from `now` on.
+    pub(super) async fn place(&self, now: Instant) -> Result<Place, Status> {
+        if let Some(place) = self.try_place(&self.target.shared.picker(), now) {
             return Ok(place);
         }
         let shared = &self.target.shared;
@@ -30,7 +31,7 @@ impl Call {
             released.as_mut().enable();
             {
                 let picker = shared.picker();
-                if let Some(place) = self.try_place(&picker) {
+                if let Some(place) = self.try_place(&picker, Instant::now()) {
                     metered.outcome = Waited::Found;
                     return Ok(place);
                 }
@@ -48,9 +49,9 @@ impl Call {
     }
 
     /// A place on a connection that was not tried, if there is one at once.
-    fn try_place(&self, picker: &Picker) -> Option<Place> {
+    fn try_place(&self, picker: &Picker, now: Instant) -> Option<Place> {
         if self.failed.is_empty() {
-            return self.choose(picker, &self.tried);
+            return self.choose(picker, &self.tried, now);
         }
         // The nodes may have got new connections since.
         let failed = self
@@ -59,12 +60,12 @@ impl Call {
             .filter(|ready| self.has_failed(ready));
         let mut tried = self.tried.clone();
         tried.extend(failed.flat_map(|ready| ready.connection_ids()));
-        self.choose(picker, &tried)
+        self.choose(picker, &tried, now)
     }
 
     /// A place on a connection that is not among `tried`, if there is one at once.
-    pub(super) fn choose(&self, picker: &Picker, tried: &[u64]) -> Option<Place> {
-        let call = CallInfo::new(&self.headers).with_hash_key(self.options.hash_key.as_deref());
+    pub(super) fn choose(&self, picker: &Picker, tried: &[u64], now: Instant) -> Option<Place> {
+        let call = CallInfo::at(now, &self.headers).with_hash_key(self.options.hash_key.as_deref());
         let chosen = match &self.options.node {
             Some(_) => picker::take_any(self.candidates(picker), tried)?,
             None => picker
@@ -72,7 +73,7 @@ impl Call {
                 .choose(call, tried)?,
         };
         let shared = Arc::clone(&self.target.shared);
-        Some(Place::new(&chosen, shared, call.now(), self.times.headers))
+        Some(Place::new(&chosen, shared, now, self.times.headers))
     }
 
     /// The endpoints that this call may go to.

@@ -2,9 +2,15 @@
 
 use std::sync::Mutex;
 
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tonic::{Status, body::Body};
 
-use super::{super::connector::Io, *};
+use super::{
+    super::{body::Source, connector::Io},
+    *,
+};
 use crate::control::Owned;
 
 /// SETTINGS that change nothing.
@@ -138,6 +144,9 @@ fn answer(stream: u32, flags: u8) -> Vec<u8> {
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 #[tokio::test(start_paused = true)]
 async fn answers_to_calls_that_were_given_up_end_no_other_call() {
@@ -162,4 +171,47 @@ async fn answers_to_calls_that_were_given_up_end_no_other_call() {
     said.write_all(&answer(1, END_STREAM)).await.unwrap();
     let answered = time::timeout(Duration::from_secs(1), kept).await.unwrap();
     assert_eq!(answered.unwrap().status(), 200);
+}
+
+/// What the next frame of this kind says.
+async fn frame_of(peer: &mut DuplexStream, kind: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        peer.read_exact(&mut payload).await.unwrap();
+        if head[3] == kind {
+            return payload;
+        }
+    }
+}
+
+/// Who lets go of an answer wants nothing more of the call: what is still being sent of it is not waited for.
+#[tokio::test(start_paused = true)]
+async fn who_drops_an_answer_cancels_the_request_that_is_still_being_sent() {
+    let (connection, mut theirs, _driven) = with_peer().await;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, Status>>();
+    let messages = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+    let source = Source::new(Body::new(StreamBody::new(messages))).await.unwrap();
+    let body = source.attempt().unwrap();
+    drop(source);
+    // The preface is no frame. Nobody answers before there is a request.
+    let mut preface = [0; 24];
+    theirs.read_exact(&mut preface).await.unwrap();
+    let answers = async {
+        frame_of(&mut theirs, HEADERS).await;
+        theirs.write_all(&answer(1, 0)).await.unwrap();
+    };
+    let (response, ()) = tokio::join!(connection.send(request(), body), answers);
+    let response = response.unwrap();
+    sender.send(Ok(Frame::data(Bytes::from_static(&[0; 5])))).unwrap();
+    tokio::task::yield_now().await;
+    drop(response);
+    let reset = frame_of(&mut theirs, RST_STREAM);
+    assert_eq!(
+        time::timeout(Duration::from_secs(1), reset).await.unwrap(),
+        CANCEL
+    );
+    assert!(sender.is_closed(), "nobody waits for more of the request");
 }
