@@ -35,9 +35,9 @@ const POLICIES: [&str; 5] = [
     "weighted",
     "consistent_hash",
 ];
-/// How many picks a round has, and how many rounds there are.
-const PICKS: u32 = 200_000;
-const ROUNDS: usize = 7;
+/// How many picks a round has, and how many rounds there are: rounds are so short that few are interrupted.
+const PICKS: u32 = 5_000;
+const ROUNDS: usize = 301;
 /// How often a change is followed on its way.
 const CHANGES: usize = 21;
 /// Longer than any measurement takes.
