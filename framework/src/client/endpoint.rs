@@ -1,7 +1,6 @@
 //! One node as the control task sees it: idle, connecting, ready or backing off.
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use super::{
     peer::Peer,
     row::Seat,
     status::{EndpointState, EndpointStatus},
-    subset::NAMED_FOR,
+    subset::{NAMED_FOR, rank},
 };
 use crate::control::Owned;
 
@@ -393,14 +392,6 @@ impl Endpoint {
             last_error: self.last_error.clone(),
         }
     }
-}
-
-/// Rendezvous hashing (Thaler and Ravishankar 1998): each client has its own order of the nodes, and all clients
-/// together load all nodes evenly.
-fn rank(client: u64, id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (client, id).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
     iter::{self, Peekable},
     sync::Arc,
     time::Duration,
@@ -12,6 +13,14 @@ pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
 
 /// An endpoint's place in this client's order; the id decides between equal ranks.
 pub(super) type Ranked = (u64, Arc<str>);
+
+/// Rendezvous hashing (Thaler and Ravishankar 1998): each client has its own order of the nodes, and all clients
+/// together load all nodes evenly.
+pub(super) fn rank(client: u64, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client, id).hash(&mut hasher);
+    hasher.finish()
+}
 
 /// All nodes in the order in which this client connects to them, kept up to date node by node.
 #[derive(Debug, Default)]
