@@ -16,7 +16,10 @@ Examples:
   micro call greeter Say.Hello '{\"name\":\"Ada\"}'
   micro health greeter
 
-The registry is the one of the services: MICRO_REGISTRY, micro.toml, or mDNS on this machine.";
+The registry is the one of the services: MICRO_REGISTRY, micro.toml, or mDNS on this machine.
+
+Exit codes: 0 for success, 1 for what failed, 2 for what was typed wrong, 64 + N for the gRPC code N (`micro call --help` \
+lists them), 130 for Ctrl-C before there was anything to end in order.";
 
 const REGISTRY_HELP: &str = "mdns, consul, etcd, static, or another registry of this build [default: MICRO_REGISTRY, micro.toml, or mdns]";
 const REGISTRY_ADDRESS_HELP: &str =
@@ -26,10 +29,14 @@ const NEW_HELP: &str = "\
 Examples:
   micro new shop/orders
   micro new shop/checkout --template client --calls orders
+  micro new shop/edge --template gateway --calls orders
+  micro new my-backend --template registry
   micro new shop/orders --registry consul
 
 The service is called like its folder, which must not exist yet. It builds and runs as it is made, and its tests run it \
-in one process; what is left to write is the proto file and the handlers. Within a cargo workspace it becomes a member.";
+in one process; what is left to write is the proto file and the handlers. Within a cargo workspace it becomes a member.
+
+Exit codes: 0 when it is made, 2 for what was typed wrong, 1 for what could not be written; then nothing is left behind.";
 
 const CALL_HELP: &str = "\
 Examples:
@@ -48,6 +55,20 @@ ended with the gRPC code N:
   69 NOT_FOUND           75 OUT_OF_RANGE
   70 ALREADY_EXISTS      76 UNIMPLEMENTED";
 
+const SERVICES_HELP: &str = "\
+Examples:
+  micro services
+  micro services --json
+
+Exit codes: 0 also when there are none, 78 when the registry does not answer.";
+
+const DESCRIBE_HELP: &str = "\
+Examples:
+  micro describe greeter
+  micro describe greeter --json
+
+Exit codes: 0 also for a service that does not tell its methods, 78 when there is no node.";
+
 const BENCH_HELP: &str = "\
 Examples:
   micro bench greeter Say.Hello '{\"name\":\"Ada\"}'
@@ -63,7 +84,9 @@ Examples:
   micro watch
   micro watch greeter --json
 
-The nodes there are come first, as up. Times are UTC. Without a service, new ones are looked for every 2 s.";
+The nodes there are come first, as up. Times are UTC. Without a service, new ones are looked for every 2 s.
+
+Exit codes: those of `micro call` when the registry cannot be asked. Ctrl-C ends it as it does any program.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -71,7 +94,9 @@ Examples:
   micro completions zsh >> ~/.zshrc
   micro completions fish > ~/.config/fish/completions/micro.fish
 
-Services and methods are looked up as they are completed, for at most 2 s.";
+Services and methods are looked up as they are completed, for at most 2 s.
+
+Exit codes: 0 when it is written, 1 when it cannot be.";
 
 const STYLES: Styles = Styles::styled();
 
@@ -108,10 +133,10 @@ pub(crate) enum Command {
     #[command(after_help = CALL_HELP)]
     Call(CallArguments),
     /// List the services of the registry
-    #[command(after_help = "Examples:\n  micro services\n  micro services --json")]
+    #[command(after_help = SERVICES_HELP)]
     Services(ServicesArguments),
     /// Show the nodes of a service, its methods and their messages
-    #[command(after_help = "Examples:\n  micro describe greeter\n  micro describe greeter --json")]
+    #[command(after_help = DESCRIBE_HELP)]
     Describe(ServiceArguments),
     /// Show how each node of a service looks to a client
     #[command(after_help = endpoints::HELP)]
@@ -160,7 +185,7 @@ pub(crate) struct NewArguments {
     /// What to make
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) template: Template,
-    /// The service that a `client` calls [default: greeter]
+    /// The service that a `client` calls, or a `gateway` exports [default: greeter]
     #[arg(long, value_name = "SERVICE")]
     pub(crate) calls: Option<String>,
     /// A checkout of micro to depend on [default: the one this command was built from]
@@ -176,6 +201,10 @@ pub(crate) enum Template {
     Service,
     /// A service that calls another
     Client,
+    /// HTTP and JSON in front of a service
+    Gateway,
+    /// A registry of one's own, with the suite that every backend passes
+    Registry,
 }
 
 /// The registry of what `micro new` makes.

@@ -26,7 +26,9 @@ Examples:
   curl -d '{\"name\":\"Ada\"}' localhost:8080/greeter/say/hello
 
 Only what is exported can be reached: services of the registry, gRPC services of them, or single methods. Everything else \
-that can be set stands in the table [gateway] of micro.toml. Ctrl-C lets the requests finish; a second Ctrl-C ends at once.";
+that can be set stands in the table [gateway] of micro.toml. Ctrl-C lets the requests finish; a second Ctrl-C ends at once.
+
+Exit codes: 0 when it was stopped, 1 when it could not run, 2 for what was typed wrong.";
 
 const ADDRESS_HELP: &str =
     "Where to listen [default: MICRO_SERVER_ADDRESS, server.address of micro.toml, or 127.0.0.1:8080]";

@@ -1,5 +1,6 @@
 //! What `micro new` makes: it builds without a warning, passes its own tests, runs under `micro run` and answers `micro
-//! call`, with mDNS and with Consul; a second one, in the same workspace, calls it; and what is changed in it runs.
+//! call`, with mDNS and with Consul; a second one, in the same workspace, calls it, a third is
+//! a gateway in front of it; and what is changed in it runs. A registry of one's own passes the suite of all.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -20,6 +21,10 @@ use tempfile::TempDir;
 /// One that answers, and one that calls it.
 const NAME: &str = "scaffolded";
 const CALLER: &str = "calling";
+/// One that is asked over HTTP in front of the first.
+const EDGE: &str = "fronting";
+/// A registry of one's own.
+const BACKEND: &str = "keeping";
 /// Building, starting and being found, on a machine that has other things to do.
 const READY_WAIT: Duration = Duration::from_secs(300);
 
@@ -100,7 +105,7 @@ impl Running {
         let (write, read) = mpsc::channel();
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = bench.command(&bench.micro);
-        command.args(["run", name, "--nodes", "2"]);
+        command.args(["run", name, "--nodes", "2", "--no-gateway"]);
         command.stdout(writer.try_clone().unwrap()).stderr(writer);
         let child = command.spawn().unwrap();
         // What is left of the writers goes with `command`; the reader ends with the processes that write.
@@ -166,6 +171,8 @@ async fn new_services_build_are_tested_run_and_answer() {
     fs::write(&workspace, "[workspace]\nresolver = \"3\"\n").unwrap();
     bench.micro(&["new", NAME]);
     bench.micro(&["new", CALLER, "--template", "client", "--calls", NAME]);
+    bench.micro(&["new", EDGE, "--template", "gateway", "--calls", NAME]);
+    bench.micro(&["new", BACKEND, "--template", "registry"]);
     // The versions that this repository is tested with, which are there without a network.
     fs::copy(
         checkout().join("Cargo.lock"),
@@ -176,6 +183,17 @@ async fn new_services_build_are_tested_run_and_answer() {
     let tested = bench.cargo(&["test", "--quiet", "--workspace"]);
     let passed = |count: usize| tested.contains(&format!("test result: ok. {count} passed"));
     assert!(passed(2) && passed(1), "{tested}");
+    let results: Vec<_> = tested
+        .lines()
+        .filter(|line| line.starts_with("test result: ok. "))
+        .collect();
+    assert_eq!(
+        tested.matches("test result: ok. 1 passed").count(),
+        3,
+        "{results:?}"
+    );
+    // The suite of every backend has some two dozen clauses.
+    assert!(tested.contains("test result: ok. 2"), "{results:?}");
     bench.cargo(&["fmt", "--check"]);
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
     bench.cargo(&[&clippy[..], &["--", "--deny", "warnings"]].concat());
@@ -211,7 +229,18 @@ fn runs_and_answers(bench: &Bench) {
         "who greeted is named: {pasted}"
     );
 
-    for running in [&mut calling, &mut running] {
+    let mut fronting = Running::start(bench, EDGE);
+    let ready = fronting
+        .line(|line| line.contains(&format!("{EDGE}-1 is ready: ")))
+        .unwrap();
+    let (_, address) = ready.rsplit_once(" at ").unwrap();
+    let url = format!("http://{address}/{NAME}/say/hello");
+    let answered = run(bench
+        .command("curl")
+        .args(["-sS", "-d", r#"{"name":"Ada"}"#, &url]));
+    assert_eq!(answered, r#"{"message":"Hello Ada"}"#);
+
+    for running in [&mut fronting, &mut calling, &mut running] {
         running.interrupt();
         assert!(running.line(|_| false).is_err(), "the output ends with the nodes");
         assert!(running.child.wait().unwrap().success());

@@ -16,12 +16,15 @@ use self::{
 use crate::{
     arguments::{NewArguments, NewRegistry, RegistryArguments, Template},
     failure::{Failure, Result},
-    invocation::Invocation,
+    invocation::{Invocation, quote},
     output::print,
 };
 
 /// The service that a `client` calls unless another is named: the example.
 const CALLEE: &str = "greeter";
+
+/// Where the work goes on.
+const HANDLERS: &str = "its handlers are in `src/handler.rs`";
 
 /// What is to be made.
 #[derive(Debug)]
@@ -38,12 +41,19 @@ struct Order<'a> {
 #[derive(Debug)]
 struct Made {
     service: String,
+    /// The service that it calls or exports, if it is one for that.
+    callee: String,
     membership: Option<Membership>,
 }
 
 /// Makes a service and says what to type next.
 pub(crate) fn new(registry: &RegistryArguments, arguments: &NewArguments) -> Result<()> {
     let path = &arguments.path;
+    if arguments.template == Template::Registry && registry.registry.is_some() {
+        return Err(Failure::usage(
+            "`--registry` is for services; a registry of one's own is one",
+        ));
+    }
     let made = create(&Order {
         path,
         template: arguments.template,
@@ -51,26 +61,44 @@ pub(crate) fn new(registry: &RegistryArguments, arguments: &NewArguments) -> Res
         registry: registry_of(registry)?,
         checkout: arguments.checkout.as_deref(),
     })?;
+    print(&told(path, arguments.template, &made))
+}
+
+/// Where it is, and what to type next.
+fn told(path: &Path, template: Template, made: &Made) -> String {
     let shown = path.display().to_string();
     let micro = Invocation::of_this_process();
-    let method = match arguments.template {
-        Template::Service => "Say.Hello",
-        Template::Client => "Reception.Welcome",
+    let message = r#"{"name":"Ada"}"#;
+    let call = |method: &str| micro.line(["call", &made.service, method, message]);
+    let (what, run, then) = match template {
+        Template::Service | Template::Registry => (HANDLERS, micro.line(["run", &shown]), call("Say.Hello")),
+        Template::Client => (HANDLERS, micro.line(["run", &shown]), call("Reception.Welcome")),
+        Template::Gateway => (
+            "what it exports is in `micro.toml`",
+            format!("cd {} && cargo run", quote(&shown)),
+            format!("curl -d '{message}' localhost:8080/{}/say/hello", made.callee),
+        ),
     };
-    let membership = made.membership.map_or_else(String::new, |membership| {
+    if template == Template::Registry {
+        return format!(
+            "The registry `{service}` is in `{shown}`: it works, with files in a folder, for you to put your own medium into \
+             `src/folder.rs`. Now type, to see it pass the suite that every backend passes:\n\n    cd {folder} && cargo test\n",
+            service = made.service,
+            folder = quote(&shown),
+        );
+    }
+    let membership = made.membership.as_ref().map_or_else(String::new, |membership| {
         let manifest = membership.manifest().display();
         format!(
             "`{manifest}` has `{}` among its members now. ",
             membership.member()
         )
     });
-    print(&format!(
-        "The service `{service}` is in `{shown}`; its handlers are in `src/handler.rs`. {membership}Now type:\n\n    {}\n\n\
-         and once it runs, in another terminal:\n\n    {}\n",
-        micro.line(["run", &shown]),
-        micro.line(["call", &made.service, method, r#"{"name":"Ada"}"#]),
+    format!(
+        "The service `{service}` is in `{shown}`; {what}. {membership}Now type:\n\n    {run}\n\n\
+         and once it runs, in another terminal:\n\n    {then}\n",
         service = made.service,
-    ))
+    )
 }
 
 fn registry_of(arguments: &RegistryArguments) -> Result<NewRegistry> {
@@ -112,19 +140,21 @@ fn create(order: &Order<'_>) -> Result<Made> {
     write_all(order.path, &files, membership.as_ref())?;
     Ok(Made {
         service: name.to_string(),
+        callee: callee.to_string(),
         membership,
     })
 }
 
 /// The service that is called.
 fn callee(order: &Order<'_>, name: &Name) -> Result<Name> {
-    if order.template != Template::Client && order.calls.is_some() {
+    let calls_another = matches!(order.template, Template::Client | Template::Gateway);
+    if !calls_another && order.calls.is_some() {
         return Err(Failure::usage(
-            "`--calls` is for a service that calls another: add `--template client`",
+            "`--calls` is for a service that calls another: add `--template client` or `--template gateway`",
         ));
     }
     let callee: Name = order.calls.unwrap_or(CALLEE).parse()?;
-    if order.template == Template::Client && callee.crate_name() == name.crate_name() {
+    if calls_another && callee.crate_name() == name.crate_name() {
         return Err(Failure::usage(format!(
             "`{name}` would call itself; name another service by `--calls`"
         )));

@@ -18,12 +18,19 @@ const KEYWORDS: [&str; 51] = [
 /// Crates that come with Rust.
 const OF_RUST: [&str; 5] = ["alloc", "core", "proc_macro", "std", "test"];
 /// Crates that a new service depends on.
-const OF_THE_SERVICE: [&str; 8] = [
+const OF_THE_SERVICE: [&str; 15] = [
+    "async_trait",
     "micro",
     "micro_build",
+    "micro_gateway",
+    "micro_registry",
     "micro_rs",
+    "serde",
+    "serde_json",
+    "tempfile",
     "tokio",
     "tokio_stream",
+    "toml",
     "tonic",
     "tracing",
     "tracing_subscriber",

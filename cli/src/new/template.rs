@@ -16,6 +16,8 @@ use crate::{
 
 const SERVICE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/service");
 const CLIENT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/client");
+const GATEWAY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/gateway");
+const REGISTRY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../templates/registry");
 /// What only `cargo generate` reads.
 const NOT_OURS: [&str; 2] = ["cargo-generate.toml", "names.rhai"];
 const HIDING: &str = ".liquid";
@@ -45,6 +47,8 @@ pub(super) fn render(template: Template, values: &Values<'_>) -> Result<Vec<File
     let sources_of = match template {
         Template::Service => &SERVICE,
         Template::Client => &CLIENT,
+        Template::Gateway => &GATEWAY,
+        Template::Registry => &REGISTRY,
     };
     let values = context! {
         service_name => values.name.to_string(),
@@ -111,10 +115,33 @@ mod tests {
             ".github/workflows/ci.yml",
             ".gitignore",
             "Dockerfile",
+            "names.rhai",
             "micro.toml",
         ] {
             let text = |template: &'static Dir<'static>| template.get_file(file).unwrap().contents_utf8();
-            assert_eq!(text(&CLIENT), text(&SERVICE), "{file}");
+            if file != "names.rhai" {
+                assert_eq!(text(&CLIENT), text(&SERVICE), "{file}");
+            }
+            if file != "micro.toml" {
+                assert_eq!(text(&GATEWAY), text(&CLIENT), "{file}");
+            }
         }
+    }
+
+    /// The registry of a template is the example's, which all that is said of backends is true of.
+    #[test]
+    fn a_registry_is_made_as_the_example_is() {
+        const LIBRARY: &str = include_str!("../../../examples/file-registry/src/lib.rs");
+        const FOLDER: &str = include_str!("../../../examples/file-registry/src/folder.rs");
+        const RECORD: &str = include_str!("../../../examples/file-registry/src/record.rs");
+        let text = |file: &str| REGISTRY.get_file(file).unwrap().contents_utf8().unwrap();
+        assert_eq!(text("src/folder.rs"), FOLDER);
+        assert_eq!(text("src/record.rs"), RECORD);
+        let filled = text("src/lib.rs")
+            .replace("{{service_name}}", "file")
+            .replace("{{crate_name}}", "file_registry");
+        let (_, filled) = filled.split_once('\n').unwrap();
+        let (_, library) = LIBRARY.split_once('\n').unwrap();
+        assert!(library.starts_with(filled.trim_end()), "{filled}");
     }
 }

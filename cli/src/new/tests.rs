@@ -69,7 +69,12 @@ fn a_new_service_has_all_that_it_needs_and_nothing_else() {
 
 #[test]
 fn no_placeholder_is_left_whatever_is_asked_for() {
-    for template in [Template::Service, Template::Client] {
+    for template in [
+        Template::Service,
+        Template::Client,
+        Template::Gateway,
+        Template::Registry,
+    ] {
         for registry in [NewRegistry::Mdns, NewRegistry::Consul, NewRegistry::Etcd] {
             let parent = folder();
             let folder = parent.path().join("my-shop");
@@ -80,6 +85,8 @@ fn no_placeholder_is_left_whatever_is_asked_for() {
             for file in files_below(&folder) {
                 let text = fs::read_to_string(folder.join(&file)).unwrap();
                 let text = text.replace("${{ vars.MICRO_REPOSITORY }}", "");
+                // Braces of `format!`.
+                let text = text.replace("{{\"service\"", "").replace("9999}}\"", "");
                 for mark in ["{{", "}}", "{%", "%}"] {
                     assert!(!text.contains(mark), "{file}: {mark}");
                 }
@@ -132,7 +139,9 @@ fn whom_a_service_calls_is_checked() {
     let path = parent.path().join("checkout");
     for (template, calls, reason) in [
         (Template::Client, "check-out", None),
+        (Template::Gateway, "check-out", None),
         (Template::Client, "checkout", Some("would call itself")),
+        (Template::Gateway, "checkout", Some("would call itself")),
         (
             Template::Client,
             "Orders",
@@ -227,4 +236,21 @@ fn nothing_is_made_of_what_is_refused() {
     order.checkout = Some(parent.path());
     assert!(create(&order).is_err());
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_gateway_exports_what_it_is_made_for_and_says_how_to_ask_it() {
+    let parent = folder();
+    let path = parent.path().join("edge");
+    let mut order = order(&path);
+    (order.template, order.calls) = (Template::Gateway, Some("my-orders"));
+    let made = create(&order).unwrap();
+    let settings = table(&path.join("micro.toml"));
+    assert_eq!(
+        settings["gateway"]["export"],
+        toml::Value::from(vec!["my-orders"])
+    );
+    let told = told(&path, Template::Gateway, &made);
+    assert!(told.contains("/edge && cargo run\n"), "{told}");
+    assert!(told.contains("localhost:8080/my-orders/say/hello\n"), "{told}");
 }

@@ -28,7 +28,10 @@ When a source of the package or of its workspace changes, it is built anew, and 
 one serves until the new one is ready, so no call fails. A build that fails, or a new node that does, leaves what runs as it is.
 
 A node that crashes is started again. Ctrl-C lets first the gateway and then the nodes finish their calls; a second Ctrl-C \
-kills them.";
+kills them.
+
+Exit codes: 0 when all ended well, 1 when a build failed, a node could not start or did not stop well, 2 for what was typed \
+wrong, 130 for Ctrl-C during the first build.";
 
 /// `micro run`.
 #[derive(Debug, Args)]

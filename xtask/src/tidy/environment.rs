@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Who may read it, and why; a folder stands for all its files.
-const MAY_READ: [(&str, &str); 6] = [
+const MAY_READ: [(&str, &str); 7] = [
     (
         "framework/src/config/env.rs",
         "the one place where services and clients read it",
@@ -18,6 +18,7 @@ const MAY_READ: [(&str, &str); 6] = [
         "runs inside build scripts, which cargo talks to by environment",
     ),
     ("examples/", "programs, as a user writes them"),
+    ("templates/", "programs, as a user is given them"),
     ("tests/", "starts programs and hands them an environment"),
     ("xtask/", "a program: cargo talks to it by environment"),
 ];
