@@ -72,6 +72,8 @@ enum Command {
     },
     /// Runs the models of what calls share across threads, over all interleavings
     Loom,
+    /// Writes what the command's help and output are now into its snapshots, which tests compare
+    Snapshots,
     /// Starts Consul or etcd to try things with, as a cluster with `--nodes 3`, until Ctrl-C
     Servers(servers::Order),
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
@@ -91,6 +93,7 @@ impl Command {
             Self::Chaos { arguments } => suite::chaos(&arguments),
             Self::Simulate { arguments } => suite::simulate(&arguments),
             Self::Loom => suite::loom(),
+            Self::Snapshots => suite::snapshots(),
             Self::Servers(order) => servers::run(&order),
             Self::Ci => {
                 checks::fmt(true)?;

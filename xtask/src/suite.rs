@@ -72,6 +72,13 @@ pub(crate) fn loom() -> Result<()> {
     cargo("test --package micro-loom --test models").run()
 }
 
+/// Takes the help and the output of the command as they are; the difference is for a reader to judge.
+pub(crate) fn snapshots() -> Result<()> {
+    cargo("test --package micro-cli --test micro snapshots")
+        .env("UPDATE_SNAPSHOTS", "1")
+        .run()
+}
+
 /// A command built without a backend says which feature brings it.
 ///
 /// It is built in a target folder of its own: beside the others it would have their features, and its name.

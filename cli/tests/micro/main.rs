@@ -12,4 +12,5 @@ mod look;
 mod new;
 mod run;
 mod running;
+mod snapshots;
 mod support;

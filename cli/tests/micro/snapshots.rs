@@ -1,0 +1,140 @@
+//! What somebody reads: the help of every command, and what commands say of a service that is always the same.
+//!
+//! `cargo xtask snapshots` writes what they say now into `snapshots/`, for a reader of the change to judge.
+
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
+
+use micro_dynamic::fake::Reflection;
+
+use crate::support::{Ended, Shop, micro, run};
+
+/// Set where snapshots are to be written instead of compared.
+const UPDATE: &str = "UPDATE_SNAPSHOTS";
+
+/// Every command that is shown, and the name of no command at all.
+const COMMANDS: [&str; 12] = [
+    "",
+    "bench",
+    "call",
+    "completions",
+    "describe",
+    "endpoints",
+    "gateway",
+    "health",
+    "new",
+    "run",
+    "services",
+    "watch",
+];
+
+/// What is typed to look at the service, and the name of the file with what is said.
+const LOOKS: [(&str, &[&str]); 11] = [
+    ("services", &["services"]),
+    ("services-json", &["services", "--json"]),
+    ("describe", &["describe", "shop"]),
+    ("describe-json", &["describe", "shop", "--json"]),
+    ("call", &["call", "shop", "Shop.Order", r#"{"name":"Ada"}"#]),
+    ("call-nobody", &["call", "nobody", "Shop.Order"]),
+    ("call-no-method", &["call", "shop", "Shop.Sell"]),
+    ("call-no-method-json", &["call", "shop", "Shop.Sell", "--json"]),
+    ("health", &["health", "shop"]),
+    ("health-json", &["health", "shop", "--json"]),
+    ("endpoints", &["endpoints", "shop"]),
+];
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/micro/snapshots/{name}.txt"))
+}
+
+/// Compares what was said with the file, or writes it there.
+fn hold(name: &str, said: &str, wrong: &mut Vec<String>) {
+    let path = file(name);
+    if env::var_os(UPDATE).is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        return fs::write(&path, said).unwrap();
+    }
+    let held = fs::read_to_string(&path).unwrap_or_default();
+    if held != said {
+        wrong.push(format!("{name}: held is\n{held}\nand said was\n{said}"));
+    }
+}
+
+/// All of it, with marks for what differs each time.
+fn shown(ended: &Ended) -> String {
+    let Ended { code, output, errors } = ended;
+    let text = format!("exit code {code}\n--- output\n{output}--- errors\n{errors}");
+    let version = env!("CARGO_PKG_VERSION");
+    let lines = text
+        .lines()
+        .map(|line| plain(&line.replace(version, "VERSION")).trim_end().to_owned() + "\n");
+    lines.collect()
+}
+
+/// The line with the port of the server, which has five digits, and with times left out.
+fn plain(line: &str) -> String {
+    let mut parts = line.split("127.0.0.1:");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain += "127.0.0.1:PORT5";
+        plain += part.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    plain
+}
+
+fn holds(wrong: &[String]) {
+    assert!(
+        wrong.is_empty(),
+        "{}\n`cargo xtask snapshots` takes it as it is",
+        wrong.join("\n\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_help_of_every_command_is_as_it_was() {
+    let mut wrong = Vec::new();
+    for command in COMMANDS {
+        let mut typed: Vec<_> = vec![command, "--help"];
+        typed.retain(|word| !word.is_empty());
+        let mut asked = micro(&typed);
+        asked.env_remove("COLUMNS");
+        let ended = run(asked, "").await;
+        assert_eq!((ended.code, ended.errors.as_str()), (0, ""), "{command}");
+        assert!(
+            ended.output.contains("Exit codes: "),
+            "{command}: {}",
+            ended.output
+        );
+        let name = if command.is_empty() { "help" } else { command };
+        hold(&format!("help/{name}"), &ended.output, &mut wrong);
+    }
+    holds(&wrong);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_that_is_shown_has_a_snapshot() {
+    let listed = run(micro(&["--help"]), "").await.output;
+    let (_, commands) = listed.split_once("Commands:\n").unwrap();
+    let listed = commands.lines().take_while(|line| !line.is_empty());
+    // What is indented further goes on with the line before.
+    let listed = listed.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let listed: BTreeSet<_> = listed.filter_map(|line| line.split(' ').next()).collect();
+    let held = COMMANDS
+        .into_iter()
+        .chain(["help"])
+        .filter(|name| !name.is_empty());
+    assert_eq!(listed, held.collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_service_is_as_it_was() {
+    let shop = Shop::start(Reflection::V1).await;
+    let mut wrong = Vec::new();
+    for (name, typed) in LOOKS {
+        hold(
+            &format!("output/{name}"),
+            &shown(&shop.run(typed).await),
+            &mut wrong,
+        );
+    }
+    holds(&wrong);
+}
