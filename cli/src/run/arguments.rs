@@ -18,7 +18,7 @@ Several services run together if several folders are given, one whose micro.toml
 \"shop/orders\"] in its table [run], or one that contains packages with a micro.toml. They must be in one registry.
 
 A gateway stands beside them and answers HTTP and JSON: POST /greeter/say/hello. It exports what runs, or what the table \
-[gateway] of micro.toml says.
+[gateway] of micro.toml says, and shows services and nodes at /dashboard to whoever is on this machine.
 
 Each node listens on a free port of 127.0.0.1. The nodes run in the folder of their package, so its micro.toml counts; \
 its table [run] can say nodes, bin, release, watch and gateway. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \

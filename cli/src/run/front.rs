@@ -94,7 +94,11 @@ impl Front {
         if !exports_something(&self.file)? {
             arguments.extend(services.iter().map(OsString::from));
         }
-        arguments.extend(["--address".into(), place.address.as_str().into()]);
+        arguments.extend([
+            "--address".into(),
+            place.address.as_str().into(),
+            "--dashboard".into(),
+        ]);
         let launch = Launch::of_this_command(arguments, &self.folder, self.environment)
             .map_err(|error| Failure::because("find this program", &error))?;
         Ok((place, launch))

@@ -65,7 +65,8 @@ impl NextStep {
             let (message, host) = (quote(message), short(address));
             format!("; or type\n\n    curl -d {message} {host}/{path}\n")
         });
-        format!("HTTP and JSON are at http://{address}{why}{line}")
+        let dashboard = format!("the dashboard is at http://{}/dashboard", short(address));
+        format!("HTTP and JSON are at http://{address}{why}, {dashboard}{line}")
     }
 }
 
@@ -184,7 +185,8 @@ mod tests {
         };
         assert_eq!(
             next.over_http(&place),
-            "HTTP and JSON are at http://127.0.0.1:4711, as 127.0.0.1:8080 is taken; or type\n\n    \
+            "HTTP and JSON are at http://127.0.0.1:4711, as 127.0.0.1:8080 is taken, the dashboard is at \
+             http://localhost:4711/dashboard; or type\n\n    \
              curl -d '{\"name\":\"Ada\"}' localhost:4711/a/say/hello\n"
         );
         assert_eq!(short("10.0.0.1:80"), "10.0.0.1:80");

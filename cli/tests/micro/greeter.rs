@@ -57,10 +57,17 @@ fn the_greeter_is_run_called_killed_and_stopped() {
     assert_eq!(ended(pasted), success(greeting.clone()));
     let line = run.errors_until("HTTP and JSON are at http://").pop().unwrap();
     let (_, rest) = line.split_once("http://").unwrap();
-    let (address, _) = rest.split_once(';').unwrap();
+    let (address, _) = rest.split_once(',').unwrap();
     let reply = answer(address, "/greeter/say/hello", r#"{"name":"Ada"}"#);
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     assert!(reply.ends_with(greeting.trim()), "{reply}");
+    assert!(
+        line.contains(&format!(
+            "http://localhost:{}/dashboard",
+            address.rsplit(':').next().unwrap()
+        )),
+        "{line}"
+    );
     let curl = run.errors_until("    curl ").pop().unwrap();
     let (_, port) = address.split_once(':').unwrap();
     assert_eq!(
