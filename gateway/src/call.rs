@@ -105,11 +105,8 @@ impl Calls {
         }
         headers::check_host(&request, &self.settings)?;
         cors::check_page(&request, self.settings.cors.as_ref())?;
-        // Both at once is how requests are smuggled past whoever stands in front.
         let headers = request.headers();
-        if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(Fault::invalid("the request has two lengths"));
-        }
+        headers::check_length(headers)?;
         self.take_turn(By::Address, &request, None)?;
         let brought = match &self.guard {
             Some(guard) => Some(guard.claims(headers).await),

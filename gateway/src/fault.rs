@@ -33,6 +33,8 @@ pub(crate) struct Fault {
     /// The node that answered.
     node: Option<Box<HeaderValue>>,
     challenge: Option<Box<str>>,
+    /// Whether what follows on the connection is not to be read.
+    closes: bool,
 }
 
 /// The details of a status, as they come over the wire.
@@ -54,12 +56,21 @@ impl Fault {
             retry_after_seconds: None,
             node: None,
             challenge: None,
+            closes: false,
         }
     }
 
     /// The request makes no sense: 400.
     pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
+    }
+
+    /// Where the request ends is not certain, so that what follows may be part of it: 400, and the end of the connection.
+    pub(crate) fn endless(message: &'static str) -> Self {
+        Self {
+            closes: true,
+            ..Self::invalid(message)
+        }
     }
 
     /// There is nothing here, or nothing that may be reached; which of the two is nobody's business: 404.
@@ -163,6 +174,9 @@ impl Fault {
     fn with_headers(self, mut response: Response<Body>, content_type: HeaderValue) -> Response<Body> {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, content_type);
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(header::ALLOW, allow);

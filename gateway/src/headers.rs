@@ -103,6 +103,22 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
     metadata
 }
 
+/// Refuses a request of which somebody in front could have thought that it ends elsewhere: that is how requests are
+/// smuggled past.
+pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(encoding) = encodings.next() else {
+        return Ok(());
+    };
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Fault::endless("the request has two lengths"));
+    }
+    if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Fault::endless("the only transfer encoding is `chunked`, once"));
+    }
+    Ok(())
+}
+
 /// Who sent the request, as far as the connection tells.
 pub(crate) fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
     request.extensions().get::<TcpConnectInfo>()?.remote_addr

@@ -226,6 +226,35 @@ async fn a_stream_ends_at_its_deadline_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_request_whose_end_is_uncertain_is_refused_and_ends_the_connection() {
+    let shop = Shop::exporting(&["shop"]).await;
+    for (encodings, length) in [
+        (&["chunked"][..], Some("14")),
+        (&["chunked, chunked"], None),
+        (&["chunked", "chunked"], None),
+        (&["xchunked"], None),
+        (&["gzip, chunked"], None),
+        (&["identity"], None),
+    ] {
+        let mut request = Request::post("/shop/shop/order");
+        for encoding in encodings {
+            request = request.header(header::TRANSFER_ENCODING, *encoding);
+        }
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        let answer = send(&shop.gateway, request, ADA).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[header::CONNECTION]),
+            (400, &"close".parse().unwrap())
+        );
+    }
+    assert_eq!(shop.fake.calls(), 0);
+    let request = Request::post("/shop/shop/order").header(header::TRANSFER_ENCODING, "Chunked");
+    send(&shop.gateway, request, ADA).await.is(200, HELLO_ADA);
+}
+
+#[tokio::test]
 async fn methods_that_take_a_stream_have_no_form_in_http() {
     let shop = Shop::exporting(&["shop"]).await;
     for path in ["/shop/shop/total", "/shop/shop/chat"] {

@@ -19,6 +19,10 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// How tokens are checked.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[cfg_attr(
+    not(feature = "tokens"),
+    expect(dead_code, reason = "without the feature the table is read to be refused")
+)]
 pub(crate) struct Tokens {
     /// A public key as PEM, or a set of keys as JWKS. It is read again when it changes.
     pub(crate) keys: PathBuf,
