@@ -2,8 +2,10 @@
 
 mod architecture;
 mod bench;
+mod browser;
 mod cargo;
 mod checks;
+mod debian;
 mod finding;
 mod fuzz;
 mod program;
@@ -74,6 +76,8 @@ enum Command {
     Loom,
     /// Writes what the command's help and output are now into its snapshots, which tests compare
     Snapshots,
+    /// Makes the pictures of the dashboard in docs/images, with real services and Chromium
+    Pictures,
     /// Starts Consul or etcd to try things with, as a cluster with `--nodes 3`, until Ctrl-C
     Servers(servers::Order),
     /// Runs what CI runs, the cheap checks first: fmt --check, tidy, clippy, docs, test
@@ -94,6 +98,7 @@ impl Command {
             Self::Simulate { arguments } => suite::simulate(&arguments),
             Self::Loom => suite::loom(),
             Self::Snapshots => suite::snapshots(),
+            Self::Pictures => suite::pictures(),
             Self::Servers(order) => servers::run(&order),
             Self::Ci => {
                 checks::fmt(true)?;

@@ -1,7 +1,9 @@
 //! `cargo xtask test`: everything together first, then what a workspace build hides.
 
+use std::path::PathBuf;
+
 use crate::{
-    Result,
+    Result, browser,
     cargo::{Step, cargo, target_folder},
     servers,
 };
@@ -9,18 +11,17 @@ use crate::{
 /// A `protoc` that is not there: whoever asks for it fails.
 const NO_PROTOC: &str = "/nonexistent/protoc";
 
-/// Runs every test. The programs of the registries that tests start are found here, ahead of the first step.
+/// The package of the dashboard's tests, which drive a browser.
+const DASHBOARD: &str = "micro-test-dashboard";
+
+/// Runs every test. The programs that tests start are found here, ahead of the first step.
 pub(crate) fn run() -> Result<()> {
-    let servers = servers::provide()?;
+    let mut programs = servers::provide()?;
+    programs.extend(browser::provide()?);
     // The plain build of a newcomer, which needs Rust alone; whole-system tests run the programs it makes.
     cargo("build").env("PROTOC", NO_PROTOC).run()?;
     let everything = cargo("test --workspace --all-features --no-fail-fast").with_protoc()?;
-    servers
-        .iter()
-        .fold(everything, |step, (variable, program)| {
-            step.env(variable, program)
-        })
-        .run()?;
+    told(everything, &programs).run()?;
     cargo("test --package micro-registry --no-fail-fast").run()?;
     cargo("test --package micro-rs --no-default-features --no-fail-fast").run()?;
     // One backend alone opens, and the others say which feature brings them.
@@ -44,10 +45,20 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
         format!("micro-chaos {}", arguments.join(" ")),
         arguments.iter().map(String::as_str),
     );
-    servers
+    told(chaos, &servers).run()
+}
+
+/// Makes the pictures of the dashboard that the documents show.
+pub(crate) fn pictures() -> Result<()> {
+    let pictures = cargo(&format!("run --package {DASHBOARD} --bin pictures")).with_protoc()?;
+    told(pictures, &browser::provide()?).run()
+}
+
+/// Tells a step which programs to start.
+fn told(step: Step, programs: &[(&'static str, PathBuf)]) -> Step {
+    programs
         .iter()
-        .fold(chaos, |step, (variable, program)| step.env(variable, program))
-        .run()
+        .fold(step, |step, (variable, program)| step.env(variable, program))
 }
 
 /// Runs simulations, built so that the same seed does the same again: tokio's own choices can be seeded only in a build

@@ -30,9 +30,10 @@ use crate::{
 };
 
 /// The pages that are read from top to bottom, in the order in which somebody new reads them.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "docs/gateway.md",
+    "docs/dashboard.md",
     "docs/tutorial.md",
     "docs/howto/systemd.md",
     "docs/howto/kubernetes.md",

@@ -39,20 +39,20 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--message-format=json",
-                "-p",
-                "micro-cli",
-                "-p",
-                "greeter",
-                "-p",
-                "welcome",
-                // One binary of each for all registries.
-                "--features=micro-cli/etcd,greeter/consul,greeter/etcd,welcome/consul,welcome/etcd",
-            ])
+        let mut cargo = Command::new(env!("CARGO"));
+        // What cargo tells a test of its package would have the packages built anew whose build scripts look at it.
+        let told = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        std::env::vars()
+            .map(|(name, _)| name)
+            .filter(told)
+            .for_each(|name| {
+                cargo.env_remove(name);
+            });
+        let output = cargo
+            .args(["build", "--quiet", "--message-format=json"])
+            .args(["-p", "micro-cli", "-p", "greeter", "-p", "welcome"])
+            // One binary of each for all registries.
+            .arg("--features=micro-cli/etcd,greeter/consul,greeter/etcd,welcome/consul,welcome/etcd")
             .current_dir(root())
             .stderr(Stdio::inherit())
             .output()

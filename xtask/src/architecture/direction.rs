@@ -91,7 +91,7 @@ impl Part {
             "cli" => Self::Cli,
             "simulation" => Self::Simulation,
             "loom" => Self::Loom,
-            "tests" => Self::Tests,
+            "tests" | "tests/dashboard" => Self::Tests,
             "tests/servers" => Self::Servers,
             "bench" => Self::Bench,
             "xtask" => Self::Xtask,

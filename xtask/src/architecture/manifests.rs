@@ -7,11 +7,12 @@ use crate::{
 
 /// Members that a plain `cargo build` leaves out: whole-system tests and the servers for them, and the one backend whose
 /// build needs protoc.
-const NOT_BY_DEFAULT: [&str; 6] = [
+const NOT_BY_DEFAULT: [&str; 7] = [
     "micro-bench",
     "micro-loom",
     "micro-simulation",
     "micro-tests",
+    "micro-test-dashboard",
     "micro-test-servers",
     "micro-registry-etcd",
 ];

@@ -1,15 +1,13 @@
 //! The registries' servers, for tests and by hand: found on this machine, or unpacked under the target folder.
 
-mod debian;
-
 use std::{env, fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use self::debian::Package;
 use crate::{
     Result,
     cargo::{cargo, root, target_folder},
+    debian::Package,
     program,
 };
 

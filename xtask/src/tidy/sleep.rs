@@ -4,7 +4,12 @@ use super::source::Source;
 use crate::finding::Finding;
 
 /// Functions that poll, with a bound, what cannot tell us: file, function, what it waits for.
-const POLLS: [(&str, &str, &str); 12] = [
+const POLLS: [(&str, &str, &str); 13] = [
+    (
+        "tests/dashboard/src/lib.rs",
+        "eventually",
+        "what a browser shows, and what the processes do that it shows",
+    ),
     (
         "tests/servers/src/poll.rs",
         "on",

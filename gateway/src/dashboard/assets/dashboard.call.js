@@ -84,7 +84,7 @@ class Call {
     const ways = { class: "tabs", role: "group", "aria-label": "How to write the request" };
     this.element = el(
       "form",
-      { class: "call", autocomplete: "off" },
+      { class: "call", autocomplete: "off", "aria-label": `Request for ${method.name}` },
       el("div", ways, this.asFields, this.asJson, this.fill),
       this.editor,
       el(
