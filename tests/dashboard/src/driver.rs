@@ -1,4 +1,4 @@
-//! What the tests need of the WebDriver protocol: commands as JSON over HTTP to a driver on this machine.
+//! What the tests need of the protocol of browsers' drivers (W3C): commands as JSON over HTTP to a driver on this machine.
 
 use bytes::Bytes;
 use http::{Method, Request, header};

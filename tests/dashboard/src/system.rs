@@ -129,11 +129,8 @@ fn free(is_free: impl Fn(u16) -> bool) -> u16 {
 
 /// The repository's root.
 fn root() -> &'static Path {
-    let ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    ancestors
-        .skip(2)
-        .next()
-        .expect("the package is in a folder of the tests")
+    let mut ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    ancestors.nth(2).expect("the package is in a folder of the tests")
 }
 
 /// The programs, built once by the same cargo, with the features that the other whole-system tests build them with.
