@@ -52,7 +52,8 @@ fn the_documented_commands_run_what_there_is() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let manifests: Vec<_> = fs::read_dir(examples)
         .unwrap()
-        .map(|folder| folder.unwrap().path())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
         .map(|folder| (fs::read_to_string(folder.join("Cargo.toml")).unwrap(), folder))
         .collect();
     let runs: Vec<_> = commands()
