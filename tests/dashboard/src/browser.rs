@@ -4,6 +4,10 @@ use std::{env, path::PathBuf, process::Stdio};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -94,6 +98,21 @@ impl Browser {
         page.logs().await;
         page.session.go(url).await;
         page
+    }
+}
+
+/// The driver is killed, and would leave behind what it started for a test that failed before its page was closed.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium names its process in its profile, after the name of the host.
+        let lock = std::fs::read_link(self.profile.path().join("SingletonLock"));
+        let name = lock
+            .map(|lock| lock.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if let Some(Ok(id)) = name.rsplit_once('-').map(|(_, id)| id.parse()) {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+        }
     }
 }
 
