@@ -6,6 +6,7 @@ mod absent;
 mod conflicts;
 mod failures;
 mod files;
+mod gateway;
 mod gateway_faults;
 mod main_job;
 mod registries;
