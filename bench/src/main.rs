@@ -1,6 +1,7 @@
 //! The repository's benchmarks: `cargo xtask bench` builds and runs this program.
 
 mod calls;
+mod gateway;
 mod picks;
 mod registry;
 mod usage;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Benchmark {
     /// Calls by our client and server against those by a bare tonic channel and server
     Calls(calls::Settings),
+    /// Calls over HTTP and JSON through the gateway against the same by the gRPC client
+    Gateway(gateway::Settings),
     /// Instructions that a unary call costs its client, by callgrind: ours and a bare channel's
     Instructions(calls::instructions::Settings),
     /// Picks among many nodes, by each policy and in a storm of changes
@@ -41,6 +44,9 @@ enum Benchmark {
     /// A server of one of the contestants, until its standard input ends
     #[command(hide = true)]
     Serve(calls::server::Settings),
+    /// A gateway to one server, until its standard input ends
+    #[command(hide = true)]
+    ServeGateway(gateway::Serve),
     /// One round of one contestant's client
     #[command(hide = true)]
     Client(calls::client::Settings),
@@ -52,6 +58,8 @@ enum Benchmark {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().benchmark {
         Benchmark::Calls(settings) => calls::run(&settings),
+        Benchmark::Gateway(settings) => gateway::run(&settings),
+        Benchmark::ServeGateway(settings) => gateway::serve(&settings),
         Benchmark::Picks(settings) => picks::run(&settings),
         Benchmark::Registry(settings) => registry::run(&settings),
         Benchmark::Follow(settings) => registry::contestant::run(settings),

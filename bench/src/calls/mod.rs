@@ -2,7 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod instructions;
-mod ratio;
+pub(crate) mod ratio;
 pub(crate) mod server;
 
 use std::{

@@ -4,12 +4,12 @@ use std::fmt;
 
 /// The middle of several ratios, and between which two half of them lie.
 #[derive(Debug)]
-pub(super) struct Ratio {
+pub(crate) struct Ratio {
     quartiles: [f64; 3],
 }
 
 impl Ratio {
-    pub(super) fn of(mut ratios: Vec<f64>) -> Self {
+    pub(crate) fn of(mut ratios: Vec<f64>) -> Self {
         ratios.sort_by(f64::total_cmp);
         Self {
             quartiles: [0.25, 0.5, 0.75].map(|share| quantile(&ratios, share)),
@@ -25,7 +25,7 @@ impl fmt::Display for Ratio {
 }
 
 /// The middle value; not a number when there is none.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
 }
