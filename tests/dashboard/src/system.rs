@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     env,
     net::{TcpListener, UdpSocket},
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
-    sync::{Mutex, OnceLock},
+    sync::Mutex,
 };
 
+use micro_test_servers::binary;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -131,37 +132,4 @@ fn free(is_free: impl Fn(u16) -> bool) -> u16 {
 fn root() -> &'static Path {
     let mut ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     ancestors.nth(2).expect("the package is in a folder of the tests")
-}
-
-/// The programs, built once by the same cargo, with the features that the other whole-system tests build them with.
-fn binary(name: &str) -> PathBuf {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        // What cargo tells a test of its package would have the packages built anew whose build scripts look at it.
-        let told = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        env::vars().map(|(name, _)| name).filter(told).for_each(|name| {
-            cargo.env_remove(name);
-        });
-        let output = cargo
-            .args(["build", "--quiet", "--message-format=json"])
-            .args(["-p", "micro-cli", "-p", "greeter", "-p", "welcome"])
-            .arg("--features=micro-cli/etcd,greeter/consul,greeter/etcd,welcome/consul,welcome/etcd")
-            .current_dir(root())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "cargo build failed");
-        let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-        let executables = messages.lines().filter_map(|line| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            let path = PathBuf::from(message.get("executable")?.as_str()?);
-            Some((message["target"]["name"].as_str()?.to_owned(), path))
-        });
-        executables.collect()
-    });
-    let binary = built.get(name);
-    binary
-        .unwrap_or_else(|| panic!("no binary `{name}` was built"))
-        .clone()
 }

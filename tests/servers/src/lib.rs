@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod binaries;
 mod certificates;
 mod cluster;
 mod consul;
@@ -27,6 +28,7 @@ mod shim;
 mod socket;
 
 pub use self::{
+    binaries::binary,
     certificates::Certificates,
     consul::{Consul, ConsulBuilder},
     error::{Error, Result},

@@ -4,14 +4,15 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read},
     net::UdpSocket,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use micro::{Channel, Client, Peer};
+pub(crate) use micro_test_servers::binary;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -33,56 +34,6 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package is a folder of the workspace")
-}
-
-/// The binaries under test, built once by the same cargo.
-pub(crate) fn binary(name: &str) -> PathBuf {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        // What cargo tells a test of its package would have the packages built anew whose build scripts look at it.
-        let told = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        std::env::vars()
-            .map(|(name, _)| name)
-            .filter(told)
-            .for_each(|name| {
-                cargo.env_remove(name);
-            });
-        let output = cargo
-            .args(["build", "--quiet", "--message-format=json"])
-            .args(["-p", "micro-cli", "-p", "greeter", "-p", "welcome"])
-            // One binary of each for all registries.
-            .arg("--features=micro-cli/etcd,greeter/consul,greeter/etcd,welcome/consul,welcome/etcd")
-            .current_dir(root())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "cargo build failed");
-        let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-        let executables = messages.lines().filter_map(|line| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            let path = PathBuf::from(message.get("executable")?.as_str()?);
-            Some((message["target"]["name"].as_str()?.to_owned(), kept(&path)))
-        });
-        executables.collect()
-    });
-    built
-        .get(name)
-        .unwrap_or_else(|| panic!("no binary `{name}` was built"))
-        .clone()
-}
-
-/// A name of this program's own for what was built: a `micro run` in another test builds the same package with
-/// other features, and cargo puts that in its place.
-fn kept(built: &Path) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
-    std::fs::create_dir_all(&folder).unwrap();
-    let kept = folder.join(built.file_name().unwrap());
-    if kept.exists() {
-        std::fs::remove_file(&kept).unwrap();
-    }
-    std::fs::hard_link(built, &kept).unwrap();
-    kept
 }
 
 /// A network of one test's own: a multicast port on loopback that no other test uses.
