@@ -1,18 +1,12 @@
 //! Whom to trust, and who we are, on connections to servers over TLS.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use micro_registry::{Error, ErrorKind, Result};
-use rustls::{
-    ClientConfig, ConfigBuilder, RootCertStore,
-    client::WantsClientCert,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert, sign::SingleCertAndKey};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 /// The protocol to offer: gRPC is HTTP/2.
@@ -33,11 +27,11 @@ pub(crate) struct Files {
 ///
 /// [`ErrorKind::InvalidArgument`] when a file cannot be read, or has not what it should have.
 pub(crate) fn settings(files: &Files, is_needed: bool) -> Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(micro_tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| refuse("set up TLS").with_source(error))?;
     let builder = match &files.authority {
-        Some(path) => builder.with_root_certificates(authorities(path)?),
+        Some(path) => builder.with_root_certificates(micro_tls::authorities(path)?),
         // Reading what the system trusts takes time.
         None if is_needed => builder
             .with_platform_verifier()
@@ -52,75 +46,15 @@ pub(crate) fn settings(files: &Files, is_needed: bool) -> Result<ClientConfig> {
     Ok(settings)
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        store
-            .add(certificate)
-            .map_err(|error| refuse(&about("take a certificate authority of", path)).with_source(error))?;
-    }
-    Ok(store)
-}
-
 fn identified(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     certificate: &Path,
     key: &Path,
 ) -> Result<ClientConfig> {
-    let what = about("read the private key in", key);
-    // Without a cause that could show the key.
-    let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| refuse(&what))?;
-    builder
-        .with_client_auth_cert(certificates(certificate)?, key)
-        .map_err(|error| refuse(&about("use the client certificate of", certificate)).with_source(error))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let what = about("read the certificates in", path);
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let found = found.map_err(|error| refuse(&what).with_source(error))?;
-    if found.is_empty() {
-        return Err(refuse(&format!("{what}: there are none")));
-    }
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| refuse(&about("read", path)).with_source(error))
-}
-
-fn about(what: &str, path: &Path) -> String {
-    format!("{what} {}", path.display())
+    let identity = micro_tls::identity(certificate, key, builder.crypto_provider())?;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))))
 }
 
 fn refuse(what: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_has_not_what_it_should_have_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        let files = Files {
-            authority: Some(path.clone()),
-            client: None,
-        };
-        for text in [
-            None,
-            Some(""),
-            Some("-----BEGIN CERTIFICATE-----\n"),
-            Some("no certificate"),
-        ] {
-            if let Some(text) = text {
-                fs::write(&path, text).unwrap();
-            }
-            let error = settings(&files, true).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-            assert!(error.to_string().contains("ca.pem"), "{error}");
-        }
-    }
 }

@@ -9,6 +9,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Registry,
+    Tls,
     Backend,
     Framework,
     Codegen,
@@ -26,9 +27,10 @@ enum Part {
 
 /// The arrows. Whole-system tests and benchmarks may know everybody and are not listed; what stands on no left side
 /// knows nobody.
-const MAY_KNOW: [(Part, &[Part]); 6] = [
-    (Part::Backend, &[Part::Registry]),
-    (Part::Framework, &[Part::Backend, Part::Registry]),
+const MAY_KNOW: [(Part, &[Part]); 7] = [
+    (Part::Tls, &[Part::Registry]),
+    (Part::Backend, &[Part::Registry, Part::Tls]),
+    (Part::Framework, &[Part::Backend, Part::Registry, Part::Tls]),
     (Part::Gateway, &[Part::Framework, Part::Dynamic]),
     (Part::Cli, &[Part::Gateway, Part::Framework, Part::Dynamic]),
     (Part::Simulation, &[Part::Framework, Part::Registry]),
@@ -84,6 +86,7 @@ impl Part {
     fn of(folder: &str) -> Option<Self> {
         Some(match folder {
             "registry" => Self::Registry,
+            "tls" => Self::Tls,
             "framework" => Self::Framework,
             "codegen" => Self::Codegen,
             "dynamic" => Self::Dynamic,
