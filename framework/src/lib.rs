@@ -14,6 +14,7 @@ mod server;
 mod service;
 mod sync;
 mod telemetry;
+mod tls;
 
 pub use backends::RegistrySettings;
 pub use client::{

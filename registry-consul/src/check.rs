@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use micro_registry::{Address, Error, ErrorKind, Result};
+use micro_registry::{Error, ErrorKind, Node, Result};
 use serde::Serialize;
 
 /// The least that Consul waits before it forgets a service that is critical.
@@ -60,6 +60,10 @@ pub(crate) struct Definition {
     interval: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
+    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "is_false")]
+    grpc_use_tls: bool,
+    #[serde(rename = "TLSSkipVerify", skip_serializing_if = "is_false")]
+    tls_skip_verify: bool,
     status: &'static str,
     deregister_critical_service_after: String,
 }
@@ -76,8 +80,9 @@ impl Default for CheckSettings {
 }
 
 impl CheckSettings {
-    /// What is told of a node at `address` that is renewed within `ttl`.
-    pub(crate) fn definition(&self, address: &Address, ttl: Duration) -> Definition {
+    /// What is told of a node that is renewed within `ttl`.
+    pub(crate) fn definition(&self, node: &Node, ttl: Duration) -> Definition {
+        let (address, over_tls) = (node.address(), node.wants_tls());
         let mut definition = Definition {
             // Whoever registers is alive. What an agent had as critical stays so, whatever is said here.
             status: "passing",
@@ -89,8 +94,17 @@ impl CheckSettings {
                 definition.ttl = Some(consul(ttl));
                 return definition;
             }
-            Check::Grpc => definition.grpc = Some(address.to_string()),
-            Check::Http => definition.http = Some(format!("http://{address}/ready")),
+            Check::Grpc => {
+                definition.grpc = Some(address.to_string());
+                definition.grpc_use_tls = over_tls;
+                // The agent asks whether the node is alive, not who it is.
+                definition.tls_skip_verify = over_tls;
+            }
+            Check::Http => {
+                let scheme = if over_tls { "https" } else { "http" };
+                definition.http = Some(format!("{scheme}://{address}/ready"));
+                definition.tls_skip_verify = over_tls;
+            }
             Check::Tcp => definition.tcp = Some(address.to_string()),
         }
         definition.interval = Some(consul(self.interval));
@@ -125,6 +139,11 @@ impl fmt::Display for Check {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// A duration as Consul reads it.
 fn consul(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
@@ -132,15 +151,22 @@ fn consul(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use micro_registry::TLS_KEY;
+
     use super::*;
 
     fn told(check: Check) -> String {
+        told_of(check, "false")
+    }
+
+    fn told_of(check: Check, tls: &str) -> String {
         let settings = CheckSettings {
             check,
             ..CheckSettings::default()
         };
         let address = "[2001:db8::1]:9090".parse().unwrap();
-        let definition = settings.definition(&address, Duration::from_secs(30));
+        let node = Node::builder("greeter".parse().unwrap(), "greeter-1", address).metadata(TLS_KEY, tls);
+        let definition = settings.definition(&node.build().unwrap(), Duration::from_secs(30));
         serde_json::to_string(&definition).unwrap()
     }
 
@@ -161,6 +187,26 @@ mod tests {
             told(Check::Tcp),
             format!(r#"{{"TCP":"[2001:db8::1]:9090",{times}"#)
         );
+    }
+
+    #[test]
+    fn a_node_that_speaks_tls_is_asked_over_tls() {
+        let rest = r#""Status":"passing","DeregisterCriticalServiceAfter":"60000ms"}"#;
+        let skip = format!(
+            r#""Interval":"10000ms","Timeout":"5000ms","GRPCUseTLS":true,"TLSSkipVerify":true,{rest}"#
+        );
+        assert_eq!(
+            told_of(Check::Grpc, "true"),
+            format!(r#"{{"GRPC":"[2001:db8::1]:9090",{skip}"#)
+        );
+        assert_eq!(
+            told_of(Check::Http, "true"),
+            format!(
+                r#"{{"HTTP":"https://[2001:db8::1]:9090/ready",{}"#,
+                skip.replace(r#""GRPCUseTLS":true,"#, "")
+            )
+        );
+        assert_eq!(told_of(Check::Ttl, "true"), told(Check::Ttl));
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(crate) fn registration(node: &Node, ttl: Duration, extras: &Extras) -> Resul
         port: node.address().port(),
         tags: tags(node, extras)?,
         meta: meta(node),
-        check: extras.check.definition(node.address(), ttl),
+        check: extras.check.definition(node, ttl),
         connect: extras.connect_native.then_some(Connect { native: true }),
     };
     let json = serde_json::to_vec(&registration).expect("texts and numbers are JSON");

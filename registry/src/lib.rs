@@ -105,7 +105,7 @@ pub use kept::{Kept, Lent};
 pub use memory::Memory;
 pub use method::{Idempotency, Method};
 pub use name::ServiceName;
-pub use node::{BOOT_KEY, Node, NodeBuilder};
+pub use node::{BOOT_KEY, Node, NodeBuilder, TLS_KEY};
 pub use recent::Recent;
 pub use registry::Registry;
 pub use skipped::SkippedRecords;

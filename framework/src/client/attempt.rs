@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, response, uri::Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
@@ -133,7 +133,7 @@ impl Call {
     fn request(&self, place: &Place, previous: u32) -> Result<Request<()>, Status> {
         let endpoint = &place.endpoint;
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(place.connection().scheme.clone());
         parts.authority = Some(endpoint.authority.clone());
         parts.path_and_query = Some(self.path.clone());
         let uri = http::Uri::from_parts(parts).map_err(|error| {

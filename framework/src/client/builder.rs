@@ -13,12 +13,13 @@ use super::{
     BoxService, Client,
     channel::UserLayer,
     connector::{Checked, Connect, Tcp},
+    dialer::Dialer,
     meter::Recorder,
     policy::Policy,
     reach::Range,
     settings::Settings,
 };
-use crate::{Error, ErrorKind, Result, Telemetry, config::Loaded, control::Control};
+use crate::{Error, ErrorKind, Result, Telemetry, config::Loaded, control::Control, tls::ClientTls};
 
 /// Builds a [`Client`].
 ///
@@ -234,7 +235,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a limit of zero, and for what is no range of addresses;
+    /// [`ErrorKind::Config`] for a limit of zero, for what is no range of addresses, and for files of TLS that cannot be used;
     /// [`ErrorKind::Server`] when the control thread cannot be started.
     pub fn build(self) -> Result<Client> {
         if let Some(mistake) = self.mistake {
@@ -260,6 +261,7 @@ impl ClientBuilder {
                 Error::new(ErrorKind::Server, "start the control thread").with_source(error)
             })?,
         };
+        let tls = self.settings.tls.as_ref().map(ClientTls::new).transpose()?;
         let (reach, name) = (self.settings.reach.clone(), self.registry.name());
         let connector: Arc<dyn Connect> = match self.connector {
             Some(connector) => Arc::new(Checked::new(connector, reach, name)),
@@ -269,7 +271,7 @@ impl ClientBuilder {
             self.registry,
             self.settings,
             control,
-            connector,
+            Dialer::new(connector, tls),
             self.layers.into(),
             self.recorder,
         ))

@@ -13,14 +13,14 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use http_body::Body as _;
-use micro_registry::Address;
+use micro_registry::Node;
 use tokio::{sync::Notify, time};
 
 use super::{
     body::RequestBody,
-    connector::Connect,
+    dialer::Dialer,
     heard::{Heard, Traffic},
     incoming::Incoming,
     keepalive::{Keepalive, Keeper},
@@ -47,6 +47,8 @@ const HEADER_LIST_SIZE_MAX: u32 = 16 * 1024;
 /// The end of a connection that calls are sent through.
 pub(super) struct Connection {
     pub(super) id: u64,
+    /// That of requests sent through it.
+    pub(super) scheme: Scheme,
     sender: SendRequest<Bytes>,
     answered: AtomicBool,
     pub(super) line: Seat<Line>,
@@ -66,8 +68,8 @@ pub(super) struct Unanswered {
 /// How connections to one node are made.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) connector: Arc<dyn Connect>,
-    pub(super) address: Address,
+    pub(super) dialer: Dialer,
+    pub(super) node: Arc<Node>,
     pub(super) timeout: Duration,
     pub(super) keepalive: Keepalive,
     /// What calls will look at of the connection.
@@ -93,7 +95,7 @@ impl Connection {
 
     async fn open_unbounded(id: u64, plan: Plan) -> io::Result<(Self, Driver)> {
         let (spoken, traffic) = (Arc::new(Notify::new()), Arc::new(Traffic::default()));
-        let io = plan.connector.connect(&plan.address).await?;
+        let (io, scheme) = plan.dialer.dial(&plan.node).await?;
         let io = Heard::new(io, Arc::clone(&spoken), Arc::clone(&traffic));
         let (sender, mut connection) = h2::client::Builder::new()
             .enable_push(false)
@@ -128,6 +130,7 @@ impl Connection {
         }
         let connection = Self {
             id,
+            scheme,
             sender,
             answered: AtomicBool::new(false),
             line: plan.line,

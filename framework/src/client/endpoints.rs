@@ -19,7 +19,7 @@ use super::{
     census::Census,
     changes::Changes,
     connection::{Connection, Driver},
-    connector::Connect,
+    dialer::Dialer,
     endpoint::Endpoint,
     follower::{Discovered, changed_after},
     health,
@@ -45,7 +45,7 @@ const COALESCE: Duration = Duration::from_millis(50);
 pub(super) struct Endpoints {
     service: ServiceName,
     settings: Arc<Settings>,
-    connector: Arc<dyn Connect>,
+    dialer: Dialer,
     shared: Arc<Shared>,
     meter: Arc<Meter>,
     discovered: watch::Receiver<Discovered>,
@@ -78,7 +78,7 @@ impl Endpoints {
     pub(super) fn new(
         service: ServiceName,
         settings: Arc<Settings>,
-        connector: Arc<dyn Connect>,
+        dialer: Dialer,
         shared: Arc<Shared>,
         meter: Arc<Meter>,
         discovered: watch::Receiver<Discovered>,
@@ -87,7 +87,7 @@ impl Endpoints {
         Self {
             service,
             settings,
-            connector,
+            dialer,
             shared,
             meter,
             discovered,
@@ -316,7 +316,7 @@ impl Endpoints {
         if let Some(node) = node {
             self.connections_made += 1;
             let (line, room) = (self.lines.next(), Arc::clone(&self.shared.room));
-            let plan = plan(&self.settings, &self.connector, &node, line, room);
+            let plan = plan(&self.settings, &self.dialer, &node, line, room);
             let opening = open(self.connections_made, plan);
             let opening = async move { (Key { node }, opening.await) };
             let attempt = Attempt(self.connecting.spawn(opening));

@@ -74,7 +74,7 @@ async fn watch_once(
     node: &micro_registry::Node,
     mut heard: impl FnMut(ServingStatus),
 ) -> Status {
-    let Some(request) = request(node) else {
+    let Some(request) = request(node, connection.scheme.clone()) else {
         return Status::internal("the node's address is no authority");
     };
     let body = RequestBody::Whole(Bytes::from_static(REQUEST));
@@ -100,9 +100,9 @@ async fn watch_once(
     }
 }
 
-fn request(node: &micro_registry::Node) -> Option<Request<()>> {
+fn request(node: &micro_registry::Node, scheme: Scheme) -> Option<Request<()>> {
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority(node)?);
     parts.path_and_query = Some(http::uri::PathAndQuery::from_static(PATH));
     let mut request = Request::new(());

@@ -11,6 +11,7 @@ mod changes;
 mod channel;
 mod connection;
 mod connector;
+mod dialer;
 mod endpoint;
 mod endpoints;
 mod follower;
@@ -58,6 +59,7 @@ use micro_registry::{Registry, ServiceName, Snapshot, Watcher};
 use tonic::{Status, body::Body};
 
 use self::{
+    dialer::Dialer,
     meter::{Meters, Recorder},
     target::Target,
     targets::Targets,
@@ -106,7 +108,7 @@ pub struct Client {
 struct Inner {
     registry: Arc<dyn Registry>,
     settings: Arc<Settings>,
-    connector: Arc<dyn Connect>,
+    dialer: Dialer,
     layers: Arc<[channel::UserLayer]>,
     targets: Targets,
     meters: Arc<Meters>,
@@ -151,7 +153,7 @@ impl Client {
         registry: Arc<dyn Registry>,
         settings: Settings,
         control: Control,
-        connector: Arc<dyn Connect>,
+        dialer: Dialer,
         layers: Arc<[channel::UserLayer]>,
         recorder: Recorder,
     ) -> Self {
@@ -161,7 +163,7 @@ impl Client {
             inner: Arc::new(Inner {
                 registry,
                 settings,
-                connector,
+                dialer,
                 layers,
                 targets,
                 meters,
@@ -185,9 +187,9 @@ impl Client {
         let inner = &self.inner;
         inner.targets.get(service, &inner.control, |service| {
             let (settings, registry) = (Arc::clone(&inner.settings), Arc::clone(&inner.registry));
-            let (control, connector) = (inner.control.clone(), Arc::clone(&inner.connector));
+            let (control, dialer) = (inner.control.clone(), inner.dialer.clone());
             let meters = Arc::clone(&inner.meters);
-            Target::new(service, settings, registry, control, connector, meters)
+            Target::new(service, settings, registry, control, dialer, meters)
         })
     }
 

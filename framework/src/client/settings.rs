@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::policy::Policy;
 
 use super::reach::Reach;
+use crate::tls::ClientFiles;
 
 /// How a client finds nodes, connects and calls. Each field's default stands in [`Default`].
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) hedge_delay: Option<Duration>,
     /// Which addresses may be called.
     pub(crate) reach: Reach,
+    /// Whom to trust over TLS; `None` when it is not spoken.
+    pub(crate) tls: Option<ClientFiles>,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             retries: 2,
             hedge_delay: None,
             reach: Reach::default(),
+            tls: None,
         }
     }
 }

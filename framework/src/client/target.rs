@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::{
     budget::Budget,
-    connector::Connect,
+    dialer::Dialer,
     endpoints::Endpoints,
     follower::{self, Discovered},
     meter::{Meter, Meters},
@@ -49,7 +49,7 @@ pub(super) struct Target {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<dyn Registry>,
     control: Control,
-    connector: Arc<dyn Connect>,
+    dialer: Dialer,
     running: OnceLock<Running>,
 }
 
@@ -83,7 +83,7 @@ impl Target {
         settings: Arc<Settings>,
         registry: Arc<dyn Registry>,
         control: Control,
-        connector: Arc<dyn Connect>,
+        dialer: Dialer,
         meters: Arc<Meters>,
     ) -> Self {
         let service_header =
@@ -101,7 +101,7 @@ impl Target {
             shared,
             registry,
             control,
-            connector,
+            dialer,
             running,
         }
     }
@@ -114,7 +114,7 @@ impl Target {
             let endpoints = Endpoints::new(
                 self.service.clone(),
                 Arc::clone(&self.settings),
-                Arc::clone(&self.connector),
+                self.dialer.clone(),
                 Arc::clone(&self.shared),
                 Arc::clone(&self.meter),
                 discovered,

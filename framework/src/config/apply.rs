@@ -112,6 +112,7 @@ impl Loaded {
             typed.accept_backoff_max.map(|span| span.0),
         );
         set(&mut settings.propagation, typed.propagate.map(|keys| keys.0));
+        set(&mut settings.tls, typed.tls.settings().map(Some));
     }
 
     /// How the client finds, connects and calls.
@@ -146,6 +147,7 @@ impl Loaded {
         );
         set(&mut settings.retries, typed.retries.map(|retries| retries.0));
         set(&mut settings.hedge_delay, typed.hedge_delay.map(|span| span.0));
+        set(&mut settings.tls, typed.tls.settings().map(Some));
     }
 }
 

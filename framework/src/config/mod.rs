@@ -52,6 +52,7 @@ mod file;
 mod node;
 mod otlp;
 mod secret;
+mod tls;
 mod typed;
 mod value;
 

@@ -309,7 +309,15 @@ fn the_reference_holds_every_key_with_its_default() {
     );
     assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     assert_eq!(format!("{who:?}"), format!("{:?}", identity()));
-    for table in ["registry", "server", "client", "consul", "telemetry.otlp"] {
+    for table in [
+        "registry",
+        "server",
+        "server.tls",
+        "client",
+        "client.tls",
+        "consul",
+        "telemetry.otlp",
+    ] {
         assert_eq!(keys_in_reference(table), keys_allowed(table), "[{table}]");
     }
 }
@@ -332,17 +340,20 @@ fn keys_in_reference(table: &str) -> BTreeSet<String> {
         .lines()
         .skip_while(|line| !line.starts_with(&header))
         .skip(1);
+    let mut in_sub_table = false;
     lines
         .take_while(|line| !line.starts_with('[') || line.starts_with(&format!("[{table}.")))
         .filter_map(|line| {
             let line = line.strip_prefix("# ").unwrap_or(line);
             match line.strip_prefix(&format!("[{table}.")) {
-                Some(sub) => sub.split(']').next(),
+                Some(sub) => {
+                    in_sub_table = true;
+                    sub.split(']').next()
+                }
+                None if in_sub_table => None,
                 None => line.split_once(" = ").map(|(key, _)| key.trim()),
             }
         })
-        // The example of a node's metadata is no key of the server.
-        .filter(|key| table != "server" || *key != "zone")
         .map(str::to_owned)
         .collect()
 }
@@ -377,7 +388,7 @@ fn every_limit_of_server_and_client_can_be_set() {
         .collect();
     // What has no default to change, and what is nothing but a list's frame.
     for line in same {
-        let free = "name version id advertise metadata own exact allow deny zone";
+        let free = "name version id advertise metadata own exact allow deny zone tls";
         let key = line.split(':').next().unwrap_or_default();
         assert!(free.split(' ').any(|free| free == key), "not set: {line}");
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     consul, etcd,
     node::{Id, Metadata, Version},
-    otlp,
+    otlp, tls,
     value::{Count, Flag, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
 };
 use crate::{
@@ -56,6 +56,7 @@ pub(super) struct Server {
     pub(super) address: Option<Parsed<Listen>>,
     pub(super) advertise: Option<Parsed<Advertise>>,
     pub(super) metadata: Metadata,
+    pub(super) tls: tls::Server,
     pub(super) propagate: Option<Keys>,
     pub(super) drain_delay: Option<Span>,
     pub(super) drain_timeout: Option<Span>,
@@ -97,4 +98,5 @@ pub(super) struct Client {
     pub(super) keepalive_timeout: Option<Span>,
     pub(super) retries: Option<Repeats>,
     pub(super) hedge_delay: Option<MaybeSpan>,
+    pub(super) tls: tls::Client,
 }

@@ -32,17 +32,12 @@ pub(super) async fn accept<L: Listener>(
     connections: Arc<Connections>,
     telemetry: Telemetry,
 ) {
-    let counter = |reason| telemetry.counter(REFUSED_CONNECTIONS, &[("micro.reason", reason)]);
-    let refused = |reason| Refused {
-        repeated: Repeated::default(),
-        counter: counter(reason),
-    };
     let mut acceptor = Acceptor {
         backoff: BACKOFF_MIN,
         errors: Repeated::default(),
-        in_all: refused("in_all"),
-        from_one_address: refused("from_one_address"),
-        for_files: counter("for_files"),
+        in_all: Refused::new(&telemetry, "in_all"),
+        from_one_address: Refused::new(&telemetry, "from_one_address"),
+        for_files: counter(&telemetry, "for_files"),
         spare: spare(),
         connections,
     };
@@ -159,19 +154,32 @@ fn is_for_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
+fn counter(telemetry: &Telemetry, reason: &str) -> Counter {
+    telemetry.counter(REFUSED_CONNECTIONS, &[("micro.reason", reason)])
+}
+
 /// A file that holds a descriptor and nothing else; `None` where there is none to be had.
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
 /// Connections closed for one reason.
-struct Refused {
+#[derive(Debug)]
+pub(super) struct Refused {
     repeated: Repeated,
     counter: Counter,
 }
 
 impl Refused {
-    fn again(&mut self) -> Option<u64> {
+    pub(super) fn new(telemetry: &Telemetry, reason: &str) -> Self {
+        Self {
+            repeated: Repeated::default(),
+            counter: counter(telemetry, reason),
+        }
+    }
+
+    /// One more: how many since that was last told, if it is to be told now.
+    pub(super) fn again(&mut self) -> Option<u64> {
         self.counter.increment(1);
         self.repeated.again()
     }

@@ -30,7 +30,7 @@ use super::{
     route::Routes,
     stack::{self, Stack},
 };
-use crate::{Error, Result, descriptors, telemetry::Telemetry};
+use crate::{Error, Result, descriptors, telemetry::Telemetry, tls::ServerTls};
 
 /// The gRPC services that every server has, and which nobody can add once more.
 const OWN_SERVICES: [&str; 3] = [
@@ -66,6 +66,7 @@ pub(crate) struct UnboundServer {
     methods: Vec<Method>,
     pub(super) settings: Settings,
     pub(super) telemetry: Telemetry,
+    pub(super) tls: Option<ServerTls>,
 }
 
 impl ServerBuilder {
@@ -161,10 +162,11 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// A configuration error when a service was added twice or is the server's own, when descriptors cannot be read,
-    /// or when a setting is impossible.
+    /// when a setting is impossible, or when a file of TLS cannot be used.
     pub(crate) fn build(mut self) -> Result<UnboundServer> {
         let settings = self.settings.checked()?;
         check_added(&self.added)?;
+        let tls = settings.tls.as_ref().map(ServerTls::new).transpose()?;
         let mut methods = descriptors::methods_of_all(&self.descriptors)?;
         methods.retain(|method| self.added.contains_key(&method.service));
         let described: BTreeSet<String> = methods.iter().map(|method| method.service.clone()).collect();
@@ -198,6 +200,7 @@ impl ServerBuilder {
             methods,
             settings,
             telemetry: self.telemetry,
+            tls,
         })
     }
 }

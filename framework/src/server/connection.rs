@@ -21,7 +21,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::TcpConnectInfo;
@@ -32,6 +32,7 @@ use super::{
     Settings,
     addresses::Addresses,
     opening::{Opening, WatchedIo},
+    securing::Securing,
     sending::{Open, Sending},
     stack::Stack,
 };
@@ -55,6 +56,8 @@ pub(super) struct Connections {
     /// The address listened on, unless it is that of every interface.
     local: Option<SocketAddr>,
     addresses: Addresses,
+    /// TLS, where it is spoken.
+    securing: Option<Securing>,
     /// One task a connection.
     pub(super) open: TaskTracker,
     /// One task a call over HTTP/2.
@@ -73,9 +76,15 @@ enum Event {
 }
 
 impl Connections {
-    pub(super) fn new(stack: Stack, settings: Settings, local: SocketAddr) -> Self {
+    pub(super) fn new(
+        stack: Stack,
+        settings: Settings,
+        local: SocketAddr,
+        securing: Option<Securing>,
+    ) -> Self {
         Self {
             stack,
+            securing,
             addresses: Addresses::new(settings.connections_per_ip_max),
             settings,
             local: (!local.ip().is_unspecified()).then_some(local),
@@ -101,15 +110,45 @@ impl Connections {
         let Some(place) = self.addresses.place(peer.ip()) else {
             return Err(Refusal::TooManyFromOneAddress);
         };
-        let served = Arc::clone(self).run(io, peer);
+        if self.securing.is_none() {
+            let served = Arc::clone(self).run(io, peer, self.settings.handshake_timeout);
+            self.open.spawn(async move {
+                served.await;
+                drop(place);
+            });
+            return Ok(());
+        }
+        let this = Arc::clone(self);
         self.open.spawn(async move {
-            served.await;
+            this.run_secured(io, peer).await;
             drop(place);
         });
         Ok(())
     }
 
-    async fn run<Io>(self: Arc<Self>, io: Io, peer: SocketAddr)
+    /// Shakes hands first; what is left of the time for that is for the first request.
+    async fn run_secured<Io>(self: Arc<Self>, io: Io, peer: SocketAddr)
+    where
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Some(securing) = &self.securing else { return };
+        let (begun, timeout) = (Instant::now(), self.settings.handshake_timeout);
+        let secured = tokio::select! {
+            biased;
+            () = self.cut.cancelled() => return,
+            // As with a connection of which nothing was read: what its peer sent may be on its way.
+            () = self.leave.cancelled().then(|()| sleep(UNREAD_GRACE)) => return,
+            secured = securing.secure(io, peer, timeout) => secured,
+        };
+        if let Some(io) = secured {
+            let left = timeout.saturating_sub(begun.elapsed());
+            // In a box, as the handshake has a future of its own.
+            Box::pin(Arc::clone(&self).run(io, peer, left)).await;
+        }
+    }
+
+    /// Serves a connection whose peer has `opening_time` to say what it wants.
+    async fn run<Io>(self: Arc<Self>, io: Io, peer: SocketAddr, opening_time: Duration)
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -123,7 +162,7 @@ impl Connections {
         let mut events: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
         events.push(self.cut.cancelled().map(|()| Event::Cut).boxed());
         events.push(self.leave.cancelled().map(|()| Event::Leave).boxed());
-        let overdue = opening.overdue(self.settings.handshake_timeout);
+        let overdue = opening.overdue(opening_time, self.settings.handshake_timeout);
         events.push(overdue.map(|()| Event::Overdue).boxed());
         if let Some(age) = self.settings.connection_age_max {
             events.push(sleep(jittered(age)).map(|()| Event::Leave).boxed());

@@ -31,5 +31,5 @@ pub(super) const REFUSED_CALLS: Metric = Metric {
 pub(super) const REFUSED_CONNECTIONS: Metric = Metric {
     name: "micro.server.refused_connections",
     unit: Unit::Count,
-    help: "Connections closed at once, by reason: too many in all, from one address, or for the system's files.",
+    help: "Connections closed at once, by reason: too many in all, from one address, or for the system's files, or a failed handshake of TLS.",
 };

@@ -22,6 +22,7 @@ mod metrics;
 mod opening;
 mod reflection;
 mod route;
+mod securing;
 mod sending;
 mod settings;
 mod stack;
@@ -41,7 +42,7 @@ pub use listener::Listener;
 pub(crate) use listener::bind;
 pub(crate) use settings::Settings;
 
-use self::{connection::Connections, metrics::OPEN_CONNECTIONS};
+use self::{connection::Connections, metrics::OPEN_CONNECTIONS, securing::Securing};
 use crate::{Error, ErrorKind, Result, control::Owned};
 
 /// How long connections that were cut may take to let go of what they hold.
@@ -63,12 +64,14 @@ impl Server {
             health,
             settings,
             telemetry,
+            tls,
             ..
         } = unbound;
         let address = listener.local_address().map_err(|error| {
             Error::new(ErrorKind::Server, "ask for the address that is listened on").with_source(error)
         })?;
-        let connections = Arc::new(Connections::new(stack, settings, address));
+        let securing = tls.map(|tls| Securing::new(tls, &telemetry));
+        let connections = Arc::new(Connections::new(stack, settings, address, securing));
         let (gauge, open) = (telemetry.gauge(OPEN_CONNECTIONS, &[]), connections.open.clone());
         telemetry.observe(move || gauge.set(open.len() as f64));
         let accepting = tokio::spawn(accept::accept(listener, Arc::clone(&connections), telemetry));

@@ -47,14 +47,17 @@ impl Opening {
         self.sniffed.load(Relaxed)
     }
 
-    /// Waits until the peer has owed something for too long; for ever, once its first request has come.
+    /// Waits until the peer has owed something for too long, which is `first` to begin with and `handshake_timeout` after
+    /// that; for ever, once its first request has come.
     ///
     /// A peer owes the headers of its first request. One that speaks HTTP/2 may connect ahead of its calls, as clients
     /// that balance do: it owes its settings, and the rest of every frame and header block that it begins.
-    pub(super) async fn overdue(&self, handshake_timeout: Duration) {
+    pub(super) async fn overdue(&self, first: Duration, handshake_timeout: Duration) {
         let mut completed_before = 0;
+        let mut patience = first;
         loop {
-            sleep(handshake_timeout).await;
+            sleep(patience).await;
+            patience = handshake_timeout;
             if self.requested.load(Relaxed) {
                 std::future::pending::<()>().await;
             }
@@ -231,7 +234,7 @@ mod tests {
     }
 
     async fn is_overdue_after(opening: &Opening, timeouts: u32) -> bool {
-        let mut overdue = std::pin::pin!(opening.overdue(TIMEOUT));
+        let mut overdue = std::pin::pin!(opening.overdue(TIMEOUT, TIMEOUT));
         for _ in 0..timeouts {
             if poll!(overdue.as_mut()).is_ready() {
                 return true;

@@ -2,7 +2,7 @@
 
 use tokio::time::Duration;
 
-use crate::{Error, Result, context::Propagation};
+use crate::{Error, Result, context::Propagation, tls::ServerFiles};
 
 /// What tonic itself allows for a message; the generated type can raise it, these settings cannot.
 pub(crate) const MESSAGE_SIZE_OF_TONIC: usize = 4 * 1024 * 1024;
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) accept_backoff_max: Duration,
     /// Which metadata of a call travels on to the calls made on its behalf.
     pub(crate) propagation: Propagation,
+    /// The certificates of TLS. Default: `None`, and it is not spoken.
+    pub(crate) tls: Option<ServerFiles>,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             local_resets_max: 1024,
             accept_backoff_max: Duration::from_millis(500),
             propagation: Propagation::default(),
+            tls: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{mem, net::IpAddr, sync::Arc};
 
-use micro_registry::{Address, Registry};
+use micro_registry::{Address, Registry, TLS_KEY};
 use tokio::runtime::Handle;
 use tracing::warn;
 
@@ -36,6 +36,9 @@ impl ServiceBuilder {
             if_addrs::get_if_addrs,
         )?;
         let (settings, server_settings) = self.limits(&loaded)?;
+        if server_settings.tls.is_some() {
+            identity.metadata.insert(TLS_KEY.to_owned(), "true".to_owned());
+        }
         let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
         let control = start_control(self.control.take())?;
         let telemetry = Telemetry::new();

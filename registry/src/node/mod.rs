@@ -10,6 +10,9 @@ use crate::{Address, Method, ServiceName};
 /// The metadata key under which backends store [`Node::boot`].
 pub const BOOT_KEY: &str = "micro-boot";
 
+/// The metadata key of a node that is to be called over TLS; the value is `true`.
+pub const TLS_KEY: &str = "micro-tls";
+
 /// One instance of a service: who it is and where it can be called.
 ///
 /// Built by [`Node::builder`], which does every check, also for what another program wrote. A `Node` never changes;
@@ -85,6 +88,12 @@ impl Node {
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
+    }
+
+    /// Whether the node says that it is to be called over TLS, by [`TLS_KEY`] in its metadata.
+    #[must_use]
+    pub fn wants_tls(&self) -> bool {
+        self.metadata.get(TLS_KEY).is_some_and(|value| value == "true")
     }
 
     /// The pairs as a record holds them: the metadata, and [`BOOT_KEY`] unless [`boot`](Self::boot) is empty.

@@ -7,8 +7,13 @@ use http_body_util::StreamBody;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tonic::{Status, body::Body};
 
+use micro_registry::Address;
+
 use super::{
-    super::{body::Source, connector::Io},
+    super::{
+        body::Source,
+        connector::{Connect, Io},
+    },
     *,
 };
 use crate::control::Owned;
@@ -61,9 +66,11 @@ pub(in super::super) async fn open(words: &[u8], while_idle: bool) -> io::Result
 
 /// How connections are made to a peer that is asked after 10 s of silence and given up after 5 s more.
 pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> Plan {
+    let address = "127.0.0.1:9090".parse().unwrap();
+    let node = Node::builder("greeter".parse().unwrap(), "greeter-1", address);
     Plan {
-        connector,
-        address: "127.0.0.1:9090".parse().unwrap(),
+        dialer: Dialer::new(connector, None),
+        node: Arc::new(node.build().unwrap()),
         timeout: Duration::from_secs(1),
         keepalive: Keepalive {
             interval: Duration::from_secs(10),

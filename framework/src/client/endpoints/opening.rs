@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::super::{
     connection::{Connection, Driver, Plan},
-    connector::Connect,
+    dialer::Dialer,
     endpoint::Endpoint,
     keepalive::Keepalive,
     line::Line,
@@ -61,8 +61,8 @@ pub(super) async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)
 
 pub(super) fn plan(
     settings: &Settings,
-    connector: &Arc<dyn Connect>,
-    node: &Node,
+    dialer: &Dialer,
+    node: &Arc<Node>,
     line: Seat<Line>,
     room: Arc<Room>,
 ) -> Plan {
@@ -73,8 +73,8 @@ pub(super) fn plan(
         settings.keepalive_interval.max(FOREIGN_KEEPALIVE)
     };
     Plan {
-        connector: Arc::clone(connector),
-        address: node.address().clone(),
+        dialer: dialer.clone(),
+        node: Arc::clone(node),
         timeout: settings.connect_timeout,
         keepalive: Keepalive {
             interval: interval.min(FAR),

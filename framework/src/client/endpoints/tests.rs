@@ -4,7 +4,7 @@ use micro_registry::Node;
 use tokio::{io::AsyncWriteExt, task};
 
 use super::{
-    super::connector::{Connecting, Io},
+    super::connector::{Connect, Connecting, Io},
     *,
 };
 use crate::control::Owned;
@@ -53,10 +53,13 @@ impl Running {
         let endpoints = Endpoints::new(
             "greeter".parse().unwrap(),
             Arc::new(Settings::default()),
-            Arc::new(Told {
-                connects: told,
-                ends: end,
-            }),
+            Dialer::new(
+                Arc::new(Told {
+                    connects: told,
+                    ends: end,
+                }),
+                None,
+            ),
             Arc::clone(&shared),
             Arc::default(),
             receiver,

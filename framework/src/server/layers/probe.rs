@@ -88,7 +88,7 @@ impl<S> Probe<S> {
             }
             _ if is_grpc(request.headers()) => Answer::new(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                "gRPC needs HTTP/2 (with prior knowledge, as this port has no TLS)\n",
+                "gRPC needs HTTP/2 (with prior knowledge, where there is no TLS)\n",
             ),
             _ => match &self.web {
                 Some(web) => return Answerer::Web(web),
