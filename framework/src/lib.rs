@@ -28,7 +28,7 @@ pub use micro_registry as registry;
 pub use prost;
 /// The messages of `google/protobuf/*.proto`, such as `Timestamp`.
 pub use prost_types;
-pub use server::Listener;
+pub use server::{HttpRoute, Listener};
 pub use service::{Outcome, Service, ServiceBuilder, ServiceContext};
 #[cfg(feature = "otel")]
 pub use telemetry::Otlp;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use micro::{CallOptions, Client, Peer, ServiceContext};
+use micro::{CallOptions, Client, HttpRoute, Peer, ServiceContext};
 use micro_dynamic::{invoke, invoke_streaming};
 use prost_reflect::DynamicMessage;
 use tokio::{
@@ -21,7 +21,7 @@ use crate::{
     answer::{self, Replies},
     binding::BodyPlace,
     cors,
-    dashboard::{AnsweredBy, Dashboard},
+    dashboard::{self, AnsweredBy, Dashboard},
     fault::{self, Fault},
     fields,
     find::{Allow, Destination, Lookup, Lost},
@@ -74,7 +74,8 @@ impl Calls {
         let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request);
         let is_grpc_web = grpc_web::is(request.method(), request.headers());
         let content_type = is_grpc_web.then(|| grpc_web::content_type(request.headers()));
-        let answered = self.try_answer(request, &id).await;
+        let mut route = None;
+        let answered = self.try_answer(request, &id, &mut route).await;
         let mut response = answered.unwrap_or_else(|fault| match content_type {
             Some(content_type) => fault.into_grpc_web(content_type),
             None => fault.into_response(&id),
@@ -82,6 +83,7 @@ impl Calls {
         if is_of_dashboard {
             Dashboard::tell_node(&mut response);
         }
+        route.and_then(|route: HttpRoute| response.extensions_mut().insert(route));
         let headers = response.headers_mut();
         headers.insert(headers::REQUEST_ID, id.header());
         headers.insert(
@@ -94,13 +96,20 @@ impl Calls {
         response
     }
 
-    async fn try_answer(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Fault> {
+    /// Notes in `answers` what answers, once that is known.
+    async fn try_answer(
+        &self,
+        request: Request<Body>,
+        id: &RequestId,
+        answers: &mut Option<HttpRoute>,
+    ) -> Result<Response<Body>, Fault> {
         let begun = Instant::now();
         if let Some(dashboard) = self
             .dashboard
             .as_ref()
             .filter(|_| Dashboard::has(request.uri().path()))
         {
+            *answers = Some(HttpRoute::new(dashboard::PREFIX));
             return dashboard.answer(request, &self.site).await;
         }
         headers::check_host(&request, &self.settings)?;
@@ -121,6 +130,7 @@ impl Calls {
         let place = place.map_err(|_| Fault::overloaded())?;
         let unary_deadline = begun + headers::timeout(headers, &self.settings, false)?;
         if self.settings.openapi && request.uri().path() == openapi::PATH {
+            *answers = Some(HttpRoute::new(openapi::PATH));
             brought.transpose()?;
             return self.openapi(request.method(), headers, unary_deadline).await;
         }
@@ -135,6 +145,7 @@ impl Calls {
             Lookup::Destination(destination) => destination,
             Lookup::Options(allow) => return Ok(options(&allow)),
         };
+        *answers = Some(to.http_route());
         let claims = match (&self.guard, brought) {
             (Some(guard), Some(brought)) => guard.admit(brought, &to)?,
             _ => None,

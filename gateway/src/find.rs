@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use http::Method;
+use micro::HttpRoute;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
@@ -43,6 +44,16 @@ pub(crate) enum Lost {
 /// The HTTP methods by which a path may be asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allow(BTreeSet<String>);
+
+impl Destination<'_> {
+    /// What it is in metrics: the template of its path, or its names as they are, whichever way they were spelt.
+    pub(crate) fn http_route(&self) -> HttpRoute {
+        match &self.bound {
+            Some((binding, _)) => HttpRoute::new(binding.text.as_str()),
+            None => HttpRoute::new(format!("/{}/{}", self.service, self.route.name())),
+        }
+    }
+}
 
 impl Site {
     /// Finds what a request of `method` for the path `raw` asks for. The names of services and methods come before paths of their own: they need nothing

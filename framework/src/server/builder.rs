@@ -29,6 +29,7 @@ use super::{
     reflection,
     route::Routes,
     stack::{self, Stack},
+    web,
 };
 use crate::{Error, Result, descriptors, telemetry::Telemetry, tls::ServerTls};
 
@@ -193,7 +194,9 @@ impl ServerBuilder {
             .add_service(HealthServer::new(HealthService(health.clone())));
         reflection::add_to(&mut self.routes, &described, &self.descriptors)?;
         let handlers = Handlers::new(self.routes.routes().prepare(), self.layers);
-        let probe = ProbeLayer::new(health.clone(), self.telemetry.clone()).web(self.web);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let web = self.web.map(|web| web::measured(web, &self.telemetry, scheme));
+        let probe = ProbeLayer::new(health.clone(), self.telemetry.clone()).web(web);
         Ok(UnboundServer {
             stack: stack::stack(self.service, &settings, probe, routes, handlers),
             health,

@@ -28,6 +28,7 @@ mod settings;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -41,6 +42,7 @@ pub(crate) use layers::handlers::{BoxError, BoxService};
 pub use listener::Listener;
 pub(crate) use listener::bind;
 pub(crate) use settings::Settings;
+pub use web::HttpRoute;
 
 use self::{connection::Connections, metrics::OPEN_CONNECTIONS, securing::Securing};
 use crate::{Error, ErrorKind, Result, control::Owned};

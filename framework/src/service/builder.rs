@@ -214,7 +214,8 @@ impl ServiceBuilder {
     /// Adds what answers plain HTTP on the port of the service: requests that are neither gRPC nor for `/health`, `/ready` and
     /// `/metrics`, over HTTP/1.1 and HTTP/2. It is handed the service it is part of, for its client. What limits
     /// connections and headers holds for it, and so does the drain; `calls_max` and deadlines are for gRPC. A request tells
-    /// who sent it by its extension [`tonic::transport::server::TcpConnectInfo`]. Default: none, and what is not gRPC is
+    /// who sent it by its extension [`tonic::transport::server::TcpConnectInfo`]; a response may tell `/metrics` what answered
+    /// by an [`HttpRoute`](crate::HttpRoute). Default: none, and what is not gRPC is
     /// answered with 404.
     pub fn web<S, B>(mut self, web: impl FnOnce(&ServiceContext) -> S + Send + 'static) -> Self
     where

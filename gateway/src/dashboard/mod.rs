@@ -24,7 +24,7 @@ use self::{events::Looker, form::Forms, watch::Watch};
 use crate::{fault::Fault, find::Allow, site::Site};
 
 /// What the addresses of the dashboard begin with.
-const PREFIX: &str = "/dashboard";
+pub(crate) const PREFIX: &str = "/dashboard";
 const EVENTS: &str = "/dashboard.events";
 /// The exported methods of the service that is the query.
 const METHODS: &str = "/dashboard.methods";
