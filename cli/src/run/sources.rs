@@ -63,18 +63,29 @@ impl Sources {
     /// Waits until files have changed and it is quiet again; answers which.
     pub(super) async fn changed(&mut self) -> Vec<PathBuf> {
         let mut changed = Vec::new();
+        let mut new = HashSet::new();
         let mut latest = None;
         loop {
             let quiet = latest.map(|latest: Instant| latest.min(Instant::now() + QUIET));
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     let before = changed.len();
+                    if let Ok(Event { kind: EventKind::Create(_), paths, .. }) = &event {
+                        new.extend(paths.iter().cloned());
+                    }
                     changed.extend(self.sources_of(event));
                     if changed.len() > before {
                         latest.get_or_insert(Instant::now() + QUIET_WAIT_MAX);
                     }
                 }
-                () = passed(quiet) => return changed,
+                () = passed(quiet) => {
+                    // What came and went meanwhile is what an editor writes first, and is no source.
+                    changed.retain(|path| !new.contains(path) || path.exists());
+                    if !changed.is_empty() {
+                        return changed;
+                    }
+                    (new, latest) = (HashSet::new(), None);
+                }
             }
         }
     }
@@ -194,6 +205,21 @@ mod tests {
         assert_eq!(names(&mut sources).await, ["shop.proto"]);
         fs::remove_file(at("src/main.rs")).unwrap();
         assert_eq!(names(&mut sources).await, ["main.rs"]);
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_writes_first_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("handler.rs"), "old").unwrap();
+        let mut sources = Sources::watch(&[folder.path().to_owned()], Path::new("/none"), &[]).unwrap();
+        // What is gone again is no change by itself.
+        fs::write(at("4913"), "").unwrap();
+        fs::remove_file(at("4913")).unwrap();
+        // As sed does it.
+        fs::write(at("sedX7Qk2b"), "new").unwrap();
+        fs::rename(at("sedX7Qk2b"), at("handler.rs")).unwrap();
+        assert_eq!(names(&mut sources).await, ["handler.rs"]);
     }
 
     #[tokio::test]
