@@ -11,6 +11,7 @@ use crate::{
     failure::{Failure, Result},
     lookup::Lookup,
     output::{print, print_json, table},
+    progress::waiting,
 };
 
 /// What the help of the command ends with.
@@ -30,7 +31,8 @@ pub(crate) async fn endpoints(lookup: &Lookup, arguments: &ServiceArguments) -> 
     let service = &arguments.service;
     // Says where it looked, and what there is, when there is nobody.
     lookup.nodes(service).await?;
-    let endpoints = settled(&lookup.channel(service)).await?;
+    let words = || format!("waiting for connections to `{service}`");
+    let endpoints = waiting(words, settled(&lookup.channel(service))).await?;
     if arguments.json {
         print_json(&endpoints.iter().map(to_json).collect::<Value>())?;
     } else {

@@ -13,6 +13,7 @@ use crate::{
     failure::{Failure, Result, code_name},
     lookup::Lookup,
     output::{print, print_json, table},
+    progress::waiting,
 };
 
 /// What the help of the command ends with.
@@ -36,11 +37,12 @@ struct Report<'a> {
 pub(crate) async fn health(lookup: &Lookup, arguments: &ServiceArguments) -> Result<()> {
     let snapshot = lookup.nodes(&arguments.service).await?;
     let channel = lookup.channel(&arguments.service);
-    let reports: Vec<_> = stream::iter(snapshot.nodes())
+    let asked = stream::iter(snapshot.nodes())
         .map(|node| ask(channel.clone(), node))
         .buffered(CONCURRENCY)
-        .collect()
-        .await;
+        .collect();
+    let words = || format!("waiting for the answers of `{}`", arguments.service);
+    let reports: Vec<_> = waiting(words, asked).await;
     if arguments.json {
         print_json(&reports.iter().map(Report::to_json).collect::<Value>())?;
     } else {

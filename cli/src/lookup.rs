@@ -13,6 +13,7 @@ use tonic::Code;
 use crate::{
     arguments::RegistryArguments,
     failure::{Failure, Result, chain},
+    progress::waiting,
 };
 
 /// How long a server may take to describe itself, unless the caller has less time.
@@ -94,11 +95,19 @@ impl Lookup {
     ///
     /// UNAVAILABLE with where it looked, and what there is, when there are none.
     pub(crate) async fn nodes(&self, service: &str) -> Result<Snapshot> {
-        let snapshot = self.snapshot(service).await?;
+        let words = || format!("waiting for nodes of `{service}` in {}", self.place);
+        let found = waiting(words, async {
+            let snapshot = self.snapshot(service).await?;
+            let others = match snapshot.is_empty() {
+                true => self.services().await?,
+                false => Vec::new(),
+            };
+            Ok::<_, Failure>((snapshot, others))
+        });
+        let (snapshot, services) = found.await?;
         if !snapshot.is_empty() {
             return Ok(snapshot);
         }
-        let services = self.services().await?;
         let there = match services.as_slice() {
             [] => "no services at all are there".to_owned(),
             _ => format!("the services there are: {}", services.join(", ")),

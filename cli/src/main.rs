@@ -15,6 +15,7 @@ mod lookup;
 mod metadata;
 mod new;
 mod output;
+mod progress;
 mod run;
 mod services;
 mod settings;

@@ -7,11 +7,13 @@ use crate::{
     failure::Result,
     lookup::Lookup,
     output::{print, print_json, say},
+    progress::waiting,
 };
 
 /// Lists the services.
 pub(crate) async fn services(lookup: &Lookup, arguments: &ServicesArguments) -> Result<()> {
-    let services = lookup.services().await?;
+    let words = || format!("waiting for {}", lookup.place());
+    let services = waiting(words, lookup.services()).await?;
     if services.is_empty() {
         say(&format!("no services in {}", lookup.place()));
     }

@@ -17,6 +17,7 @@ use crate::{
     failure::Result,
     lookup::Lookup,
     output::{print, print_json, say, table},
+    progress::waiting,
 };
 
 /// Shows all that is known of a service.
@@ -24,7 +25,8 @@ pub(crate) async fn describe(lookup: &Lookup, arguments: &ServiceArguments) -> R
     let service = &arguments.service;
     let snapshot = lookup.nodes(service).await?;
     let options = speaker(&snapshot).map_or(CallOptions::new(), |node| CallOptions::new().node(node.id()));
-    let (schema, failure) = match lookup.catalog(service, options, None).await {
+    let words = || format!("waiting for `{service}` to describe itself");
+    let (schema, failure) = match waiting(words, lookup.catalog(service, options, None)).await {
         Ok(catalog) => (Schema::of(&catalog), None),
         // What the registry knows is shown all the same.
         Err(failure) => (Schema::default(), Some(failure)),
