@@ -171,8 +171,10 @@ impl Command {
             Self::Watch(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json,
             Self::Describe(arguments) | Self::Health(arguments) => arguments.json,
-            Self::New(_) | Self::Run(_) | Self::Completions(_) | Self::BecomeNode(_) => false,
-            Self::Gateway(_) => false,
+            Self::New(arguments) => arguments.json,
+            Self::Run(arguments) => arguments.json,
+            Self::Gateway(arguments) => arguments.json,
+            Self::Completions(_) | Self::BecomeNode(_) => false,
         }
     }
 }
@@ -191,6 +193,9 @@ pub(crate) struct NewArguments {
     /// A checkout of micro to depend on [default: the one this command was built from]
     #[arg(long, value_name = "PATH")]
     pub(crate) checkout: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `micro new` makes.

@@ -1,17 +1,22 @@
 //! `micro gateway`: HTTP and JSON in front of services, as a service of its own.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use clap::Args;
 use micro::ServiceBuilder;
 use micro_gateway::{Export, Settings};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::{
     arguments::RegistryArguments,
     failure::{Failure, Result, chain},
     lookup::{place, registry_settings},
-    output::say,
+    output::{print, say},
     run::SettingsFile,
     settings::{FILE, named_file, read},
 };
@@ -44,6 +49,9 @@ pub(crate) struct Arguments {
     /// Shows services and nodes at /dashboard, to whoever is on this machine [default: gateway.dashboard of micro.toml]
     #[arg(long)]
     pub(crate) dashboard: bool,
+    /// Write where it listens as JSON, to standard output; the log stays as it is
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What is the gateway's in `micro.toml`.
@@ -57,6 +65,69 @@ struct File {
 pub(crate) fn exports_something(file: &SettingsFile) -> Result<bool> {
     let file: File = read(file.path(), file.named().is_some())?;
     Ok(!file.gateway.exports().is_empty())
+}
+
+/// Where a gateway listens, and for what.
+#[derive(Debug)]
+struct Listening {
+    address: SocketAddr,
+    exports: Vec<String>,
+    place: String,
+    has_dashboard: bool,
+}
+
+impl Listening {
+    fn tell(&self, is_json: bool) {
+        if is_json {
+            // The gateway does its work whether or not somebody reads that.
+            let _ = print(&self.to_json().to_string());
+        } else {
+            self.lines().iter().for_each(|line| say(line));
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { address, place, .. } = self;
+        let exports = self.exports.join(", ");
+        let mut lines = vec![format!(
+            "micro: http://{address} answers for {exports}, found in {place}"
+        )];
+        if self.has_dashboard {
+            lines.push(match self.dashboard() {
+                Some(url) => format!("micro: the dashboard is at {url}"),
+                None => format!(
+                    "micro: the dashboard cannot be reached: it answers at localhost alone, which does not lead to {address}; \
+                     127.0.0.1 or 0.0.0.0 would do"
+                ),
+            });
+        }
+        lines
+    }
+
+    fn to_json(&self) -> Value {
+        let mut shown = json!({
+            "url": format!("http://{}", self.address),
+            "exports": self.exports,
+            "registry": self.place,
+        });
+        if let Some(url) = self.dashboard().filter(|_| self.has_dashboard) {
+            shown["dashboard"] = url.into();
+        }
+        shown
+    }
+
+    /// Where a browser on this machine finds the dashboard, which answers at `localhost` alone.
+    fn dashboard(&self) -> Option<String> {
+        let host = local_host(self.address)?;
+        Some(format!("http://{host}/dashboard"))
+    }
+}
+
+/// Where what listens at an address is found on this machine as `localhost`, if that leads there.
+pub(crate) fn local_host(address: SocketAddr) -> Option<String> {
+    let (ip, port) = (address.ip(), address.port());
+    let is_local = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);
+    (is_local || ip.is_unspecified()).then(|| format!("localhost:{port}"))
 }
 
 /// Runs a gateway until it is told to stop.
@@ -74,20 +145,17 @@ pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments)
         ));
     }
     settings.check_files().map_err(Failure::usage)?;
-    let exports = exports.join(", ");
-    let has_dashboard = settings.has_dashboard();
+    let (has_dashboard, is_json) = (settings.has_dashboard(), arguments.json);
     let service = configured(micro_gateway::service(settings), registry, arguments)?
         .after_start(move |cx| async move {
             if let Some(address) = cx.local_address() {
-                say(&format!(
-                    "micro: http://{address} answers for {exports}, found in {place}"
-                ));
-                if has_dashboard {
-                    let port = address.port();
-                    say(&format!(
-                        "micro: the dashboard is at http://localhost:{port}/dashboard"
-                    ));
-                }
+                let listening = Listening {
+                    address,
+                    exports,
+                    place,
+                    has_dashboard,
+                };
+                listening.tell(is_json);
             }
         })
         .build()
@@ -182,9 +250,44 @@ mod tests {
             exports: vec!["shop".parse().unwrap()],
             address: None,
             dashboard: true,
+            json: false,
         };
         let settings = exported(settings, &arguments);
         assert_eq!(shown(&settings), ["shop"]);
         assert!(settings.has_dashboard());
+    }
+
+    #[test]
+    fn the_dashboard_is_told_of_where_localhost_leads_to_it() {
+        let listening = |address: &str| Listening {
+            address: address.parse().unwrap(),
+            exports: vec!["greeter".to_owned(), "shop/Orders".to_owned()],
+            place: "mdns at 127.0.0.1:5353".to_owned(),
+            has_dashboard: true,
+        };
+        for address in ["127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "[::]:80"] {
+            let lines = listening(address).lines();
+            assert_eq!(
+                lines[1],
+                "micro: the dashboard is at http://localhost:80/dashboard"
+            );
+        }
+        for address in ["10.0.0.7:80", "127.0.0.2:80", "[fd00::7]:80"] {
+            let lines = listening(address).lines();
+            assert!(
+                lines[1].contains("cannot be reached") && lines[1].contains(address),
+                "{lines:?}"
+            );
+            assert_eq!(listening(address).to_json().get("dashboard"), None);
+        }
+        assert_eq!(
+            listening("127.0.0.1:80").to_json(),
+            json!({
+                "url": "http://127.0.0.1:80",
+                "exports": ["greeter", "shop/Orders"],
+                "registry": "mdns at 127.0.0.1:5353",
+                "dashboard": "http://localhost:80/dashboard",
+            })
+        );
     }
 }

@@ -7,6 +7,9 @@ mod workspace;
 
 use std::{fs, io, path::Path};
 
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
 use self::{
     checkout::Checkout,
     name::Name,
@@ -17,7 +20,7 @@ use crate::{
     arguments::{NewArguments, NewRegistry, RegistryArguments, Template},
     failure::{Failure, Result},
     invocation::{Invocation, quote},
-    output::print,
+    output::{print, print_json},
 };
 
 /// The service that a `client` calls unless another is named: the example.
@@ -61,7 +64,27 @@ pub(crate) fn new(registry: &RegistryArguments, arguments: &NewArguments) -> Res
         registry: registry_of(registry)?,
         checkout: arguments.checkout.as_deref(),
     })?;
+    if arguments.json {
+        return print_json(&to_json(path, arguments, &made));
+    }
     print(&told(path, arguments.template, &made))
+}
+
+/// What was made, for programs.
+fn to_json(path: &Path, arguments: &NewArguments, made: &Made) -> Value {
+    let template = arguments.template.to_possible_value();
+    let mut shown = json!({
+        "service": made.service,
+        "folder": path.display().to_string(),
+        "template": template.map(|template| template.get_name().to_owned()),
+    });
+    if matches!(arguments.template, Template::Client | Template::Gateway) {
+        shown["calls"] = made.callee.as_str().into();
+    }
+    if let Some(membership) = &made.membership {
+        shown["workspace"] = membership.manifest().display().to_string().into();
+    }
+    shown
 }
 
 /// Where it is, and what to type next.

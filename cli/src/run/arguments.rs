@@ -30,6 +30,10 @@ one serves until the new one is ready, so no call fails. A build that fails, or 
 A node that crashes is started again. Ctrl-C lets first the gateway and then the nodes finish their calls; a second Ctrl-C \
 kills them.
 
+With --json, an object has the line of a process, {\"process\":\"greeter-1\",\"line\":\"…\"}, or a message, which for a node that \
+is ready has \"event\": \"ready\" or \"replaced\", and its process, node and address; \"gateway\" has the url. What cargo says stays \
+on standard error.
+
 Exit codes: 0 when all ended well, 1 when a build failed, a node could not start or did not stop well, 2 for what was typed \
 wrong, 130 for Ctrl-C during the first build.";
 
@@ -57,6 +61,9 @@ pub(crate) struct Arguments {
     /// Run no gateway beside the services
     #[arg(long, conflicts_with = "gateway")]
     pub(crate) no_gateway: bool,
+    /// Write JSON, one object a line: what the nodes write, and what is said of them
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The hidden command by which nodes are started.

@@ -7,6 +7,7 @@ use micro::RegistrySettings;
 use super::{
     arguments::Arguments,
     choice::Choice,
+    printer::Facts,
     process::Launch,
     settings::{Beside, SettingsFile},
 };
@@ -39,6 +40,18 @@ pub(super) struct Place {
     pub(super) address: String,
     /// The usual place, if that was taken.
     pub(super) instead_of: Option<&'static str>,
+}
+
+impl Place {
+    /// What a program wants to know of it.
+    pub(super) fn facts(&self) -> Facts {
+        let url = format!("http://{}", self.address);
+        let facts = [("event", NAME.to_owned()), ("url", url)];
+        facts
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .into_iter()
+            .collect()
+    }
 }
 
 impl Front {

@@ -185,7 +185,7 @@ impl<R: Readiness + Send> Keeper<R> {
             tokio::select! {
                 event = current.next() => match event {
                     Event::Ready(address) => {
-                        self.say(&format!("is ready: {} at {address}", current.id)).await;
+                        self.tell("ready", "is ready", &current.id, &address).await;
                         if !std::mem::replace(was_ready, true) {
                             // Nobody listens any more when everything is being stopped.
                             let _ = self.ready.send(FirstReady(self.role)).await;
@@ -204,7 +204,7 @@ impl<R: Readiness + Send> Keeper<R> {
                 },
                 event = next_of(newer.as_mut()) => match event {
                     Event::Ready(address) => if let Some(next) = newer.take() {
-                        self.say(&format!("is replaced: {} at {address}", next.id)).await;
+                        self.tell("replaced", "is replaced", &next.id, &address).await;
                         let old = std::mem::replace(&mut current, next);
                         old.process.terminate();
                         leaving.spawn(old.ended());
@@ -271,6 +271,20 @@ impl<R: Readiness + Send> Keeper<R> {
 
     async fn say(&self, words: &str) {
         self.printer.say(format!("{} {words}", self.label)).await;
+    }
+
+    /// Says which node can be called now, and where.
+    async fn tell(&self, event: &str, words: &str, node: &str, address: &str) {
+        let process = self.label.as_str();
+        let facts = [
+            ("event", event),
+            ("process", process),
+            ("node", node),
+            ("address", address),
+        ];
+        let facts = facts.map(|(name, value)| (name.to_owned(), value.into()));
+        let words = format!("{process} {words}: {node} at {address}");
+        self.printer.tell(words, facts.into_iter().collect()).await;
     }
 }
 

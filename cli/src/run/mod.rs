@@ -97,6 +97,7 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &Arguments) -> 
                 release: built.release,
                 settings: chosen.file.path().to_owned(),
                 versions: newer,
+                is_json: arguments.json,
             });
         }
     }
@@ -107,7 +108,7 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &Arguments) -> 
     let name = front.as_ref().map(|_| front::NAME);
     let next = next(lookup, ready, front);
     tokio::select! {
-        ended = supervise(plans, name, next, &mut signals.received) => ended,
+        ended = supervise(plans, name, next, arguments.json, &mut signals.received) => ended,
         () = reload(followed) => unreachable!("sources are followed for as long as nodes run"),
     }
 }
@@ -185,6 +186,7 @@ async fn next(lookup: Lookup, ready: Vec<(Announced, usize)>, front: Option<Fron
                 launch,
                 readiness: Announced::new(lookup, front::NAME),
                 words: next.over_http(&place),
+                facts: place.facts(),
             }),
             words: next.words,
         },

@@ -7,6 +7,7 @@ use prost_reflect::MethodDescriptor;
 
 use super::front::Place;
 use crate::{
+    gateway::local_host,
     invocation::{Invocation, quote},
     lookup::Lookup,
 };
@@ -65,17 +66,21 @@ impl NextStep {
             let (message, host) = (quote(message), short(address));
             format!("; or type\n\n    curl -d {message} {host}/{path}\n")
         });
-        let dashboard = format!("the dashboard is at http://{}/dashboard", short(address));
+        let dashboard = local(address).map_or_else(
+            || format!("and no dashboard, as `localhost` does not lead to {address}"),
+            |host| format!("the dashboard is at http://{host}/dashboard"),
+        );
         format!("HTTP and JSON are at http://{address}{why}, {dashboard}{line}")
     }
 }
 
-/// `localhost` where that leads to the same place.
+/// The same place, as `localhost` where that leads there.
 fn short(address: &str) -> String {
-    let port = ["127.0.0.1:", "0.0.0.0:", "[::1]:", "[::]:"]
-        .iter()
-        .find_map(|host| address.strip_prefix(host));
-    port.map_or_else(|| address.to_owned(), |port| format!("localhost:{port}"))
+    local(address).unwrap_or_else(|| address.to_owned())
+}
+
+fn local(address: &str) -> Option<String> {
+    local_host(address.parse().ok()?)
 }
 
 /// `2 nodes of a and 1 node of b are`.
@@ -189,6 +194,17 @@ mod tests {
              http://localhost:4711/dashboard; or type\n\n    \
              curl -d '{\"name\":\"Ada\"}' localhost:4711/a/say/hello\n"
         );
-        assert_eq!(short("10.0.0.1:80"), "10.0.0.1:80");
+        let next = NextStep {
+            words: String::new(),
+            request: None,
+        };
+        let place = Place {
+            address: "10.0.0.1:80".to_owned(),
+            instead_of: None,
+        };
+        assert_eq!(
+            next.over_http(&place),
+            "HTTP and JSON are at http://10.0.0.1:80, and no dashboard, as `localhost` does not lead to 10.0.0.1:80"
+        );
     }
 }

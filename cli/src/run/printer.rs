@@ -8,6 +8,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use serde_json::{Map, Value, json};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -35,8 +36,20 @@ const COLOURS: [AnsiColor; 6] = [
 enum Entry {
     /// A line of a process, to standard output.
     Theirs { index: usize, line: Vec<u8> },
-    /// A line of our own, to standard error.
-    Own(String),
+    /// A line of our own, to standard error; as JSON it is with the others.
+    Own { words: String, facts: Facts },
+}
+
+/// What a program wants to know of what is said, beside the words.
+pub(super) type Facts = Map<String, Value>;
+
+/// How lines are written.
+#[derive(Clone, Debug)]
+enum Form {
+    /// For people: with these in front of the lines of processes.
+    Text(Vec<String>),
+    /// For programs: with these as the names of processes.
+    Json(Vec<String>),
 }
 
 /// Takes lines; clones write to the same place.
@@ -52,23 +65,15 @@ pub(super) struct Printing {
 }
 
 /// Starts printing the lines of processes that are called so.
-pub(super) fn start(labels: &[String]) -> io::Result<(Printer, Printing)> {
+pub(super) fn start(labels: &[String], is_json: bool) -> io::Result<(Printer, Printing)> {
     let (entries, receiver) = mpsc::channel(QUEUE_LENGTH);
     let (finish, finished) = oneshot::channel();
     let (gone, watched) = watch::channel(false);
-    let width = labels
-        .iter()
-        .map(|label| label.chars().count())
-        .max()
-        .unwrap_or(0);
-    let prefixes = labels.iter().enumerate();
-    let prefixes: Vec<_> = prefixes
-        .map(|(index, label)| prefix(label, index, width))
-        .collect();
+    let form = Form::of(labels, is_json);
     thread::Builder::new()
         .name("micro-printer".into())
         .spawn(move || {
-            print(receiver, &prefixes, &gone);
+            print(receiver, &form, &gone);
             // Nobody waits any more when the process is ending in a hurry.
             let _ = finish.send(());
         })?;
@@ -88,8 +93,14 @@ impl Printer {
 
     /// Says something of our own.
     pub(super) async fn say(&self, words: impl Into<String>) {
+        self.tell(words, Facts::new()).await;
+    }
+
+    /// The same, with what a program wants to know.
+    pub(super) async fn tell(&self, words: impl Into<String>, facts: Facts) {
+        let words = words.into();
         // As above, or the terminal stands still.
-        let _ = timeout(SAY_WAIT, self.entries.send(Entry::Own(words.into()))).await;
+        let _ = timeout(SAY_WAIT, self.entries.send(Entry::Own { words, facts })).await;
     }
 }
 
@@ -109,20 +120,59 @@ impl Printing {
     }
 }
 
-fn print(mut entries: mpsc::Receiver<Entry>, prefixes: &[String], gone: &watch::Sender<bool>) {
+impl Form {
+    fn of(labels: &[String], is_json: bool) -> Self {
+        if is_json {
+            return Self::Json(labels.to_vec());
+        }
+        let lengths = labels.iter().map(|label| label.chars().count());
+        let width = lengths.max().unwrap_or(0);
+        let prefixes = labels.iter().enumerate();
+        Self::Text(
+            prefixes
+                .map(|(index, label)| prefix(label, index, width))
+                .collect(),
+        )
+    }
+}
+
+fn print(mut entries: mpsc::Receiver<Entry>, form: &Form, gone: &watch::Sender<bool>) {
     let mut output = anstream::stdout();
     let mut own = anstream::stderr();
     while let Some(entry) = entries.blocking_recv() {
-        match entry {
-            Entry::Theirs { index, line } => {
-                if !*gone.borrow() && write_line(&mut output, &prefixes[index], &line).is_err() {
-                    gone.send_replace(true);
-                }
-            }
+        let written = match (form, entry) {
             // There is no better place to say that standard error is closed.
-            Entry::Own(words) => drop(writeln!(own, "micro: {words}")),
+            (Form::Text(_), Entry::Own { words, .. }) => {
+                drop(writeln!(own, "micro: {words}"));
+                continue;
+            }
+            _ if *gone.borrow() => continue,
+            (Form::Text(prefixes), Entry::Theirs { index, line }) => {
+                write_line(&mut output, &prefixes[index], &line)
+            }
+            (Form::Json(labels), entry) => write_json(&mut output, labels, entry),
+        };
+        if written.is_err() {
+            gone.send_replace(true);
         }
     }
+}
+
+fn write_json(output: &mut impl Write, labels: &[String], entry: Entry) -> io::Result<()> {
+    let object = match entry {
+        Entry::Theirs { index, line } => {
+            json!({ "process": labels[index], "line": String::from_utf8_lossy(&line) })
+        }
+        Entry::Own { words, facts } => message(&words, facts),
+    };
+    writeln!(output, "{object}")?;
+    output.flush()
+}
+
+/// What is said, as JSON.
+pub(super) fn message(words: &str, mut facts: Facts) -> Value {
+    facts.insert("message".to_owned(), words.trim_end().into());
+    facts.into()
 }
 
 fn write_line(output: &mut impl Write, prefix: &str, line: &[u8]) -> io::Result<()> {
@@ -160,5 +210,21 @@ mod tests {
         write_line(&mut output, "", b"\x1b[31mred").unwrap();
         assert!(output.ends_with(b"\x1b[0m\n"));
         assert_eq!(written("", b"\x1b[31mred \xff"), "red \u{fffd}\n");
+    }
+
+    #[test]
+    fn as_json_each_line_is_an_object() {
+        let mut output = Vec::new();
+        let labels = ["shop-1".to_owned()];
+        let line = b"say \"on\" \xff".to_vec();
+        write_json(&mut output, &labels, Entry::Theirs { index: 0, line }).unwrap();
+        let facts = Facts::from_iter([("event".to_owned(), "ready".into())]);
+        let words = "all is well\n".to_owned();
+        write_json(&mut output, &labels, Entry::Own { words, facts }).unwrap();
+        assert_eq!(
+            String::from_utf8(output).unwrap(),
+            "{\"line\":\"say \\\"on\\\" \u{fffd}\",\"process\":\"shop-1\"}\n\
+             {\"event\":\"ready\",\"message\":\"all is well\"}\n"
+        );
     }
 }

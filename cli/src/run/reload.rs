@@ -8,8 +8,12 @@ use std::{
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::{package::Package, sources::Sources};
-use crate::output::say;
+use super::{
+    package::Package,
+    printer::{Facts, message},
+    sources::Sources,
+};
+use crate::output::{print, say};
 
 /// A service that is built and run anew when it changes.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Followed {
     /// The file with its settings, a change of which makes its nodes start anew.
     pub(super) settings: PathBuf,
     pub(super) versions: watch::Sender<u64>,
+    /// Whether what is said is JSON.
+    pub(super) is_json: bool,
 }
 
 /// Follows the sources of all services until it is dropped. A build that fails leaves what runs as it is.
@@ -44,7 +50,7 @@ async fn follow(folders: &[PathBuf], services: &[Followed]) {
     let files: Vec<_> = services.iter().map(|service| service.settings.clone()).collect();
     let mut sources = match Sources::watch(folders, &first.package.target, &files) {
         Ok(sources) => sources,
-        Err(failure) => return say(&format!("micro: changes are not followed: {failure}")),
+        Err(failure) => return first.say(&format!("changes are not followed: {failure}")),
     };
     loop {
         let changed = sources.changed().await;
@@ -63,7 +69,16 @@ impl Followed {
                 self.versions.send_modify(|version| *version += 1);
             }
             Ok(_) => {}
-            Err(failure) => say(&format!("micro: {failure}; what ran before goes on")),
+            Err(failure) => self.say(&format!("{failure}; what ran before goes on")),
+        }
+    }
+
+    fn say(&self, words: &str) {
+        if self.is_json {
+            // When nobody reads any more, the nodes' own lines end all of it.
+            let _ = print(&message(words, Facts::new()).to_string());
+        } else {
+            say(&format!("micro: {words}"));
         }
     }
 }
@@ -75,12 +90,10 @@ fn tell(services: &[Followed], changed: &[PathBuf]) {
         Some((service, changed.iter().find_map(of_it)?))
     });
     match (changed, services) {
-        (Some((_, path)), [_]) => say(&format!("micro: `{path}` has changed")),
+        (Some((service, path)), [_]) => service.say(&format!("`{path}` has changed")),
         (Some((service, path)), _) => {
-            say(&format!(
-                "micro: `{path}` of `{}` has changed",
-                service.package.name
-            ));
+            let name = &service.package.name;
+            service.say(&format!("`{path}` of `{name}` has changed"));
         }
         (None, _) => {}
     }

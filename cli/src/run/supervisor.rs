@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     keeper::{End, FirstReady, Keeper, Phase, Readiness, Role},
-    printer::{self, Printer, Printing},
+    printer::{self, Facts, Printer, Printing},
     process::Launch,
 };
 use crate::failure::{Failure, Result};
@@ -46,8 +46,9 @@ pub(super) struct Next<R> {
 pub(super) struct Front<R> {
     pub(super) launch: Launch,
     pub(super) readiness: R,
-    /// What is said once it is ready.
+    /// What is said once it is ready, and what a program wants to know of it.
     pub(super) words: String,
+    pub(super) facts: Facts,
 }
 
 /// Runs the services until their nodes have all ended: told to `stop`, by themselves, or unable to start.
@@ -58,6 +59,7 @@ pub(super) async fn supervise<R>(
     plans: Vec<Plan<R>>,
     front: Option<&str>,
     next: impl Future<Output = Next<R>>,
+    is_json: bool,
     stop: &mut mpsc::Receiver<()>,
 ) -> Result<()>
 where
@@ -67,8 +69,8 @@ where
         .iter()
         .flat_map(|plan| (1..=plan.nodes).map(|number| format!("{}-{number}", plan.name)));
     let labels: Vec<_> = labels.chain(front.map(str::to_owned)).collect();
-    let (printer, printing) =
-        printer::start(&labels).map_err(|error| Failure::because("start the printing thread", &error))?;
+    let (printer, printing) = printer::start(&labels, is_json)
+        .map_err(|error| Failure::because("start the printing thread", &error))?;
     let mut run = Run::new(labels, printer, printing);
     for plan in plans {
         run.start(plan);
@@ -97,7 +99,7 @@ struct Run {
     /// What the front is told to do, if it runs.
     front: Option<watch::Sender<Phase>>,
     /// What to say once that is ready.
-    front_words: Option<String>,
+    front_words: Option<(String, Facts)>,
     /// When patience with the present phase ends; not while running.
     deadline: Option<Instant>,
     failure: Option<Failure>,
@@ -149,7 +151,7 @@ impl Run {
             versions,
         );
         self.front = Some(phase);
-        self.front_words = Some(front.words);
+        self.front_words = Some((front.words, front.facts));
     }
 
     fn keep<R: Readiness + Send>(
@@ -192,8 +194,8 @@ impl Run {
                 },
                 Some(FirstReady(role)) = self.ready.recv() => match role {
                     Role::Service => ready += 1,
-                    Role::Front => if let Some(words) = self.front_words.take() {
-                        self.printer.say(words).await;
+                    Role::Front => if let Some((words, facts)) = self.front_words.take() {
+                        self.printer.tell(words, facts).await;
                     }
                 },
                 next = &mut next, if ready == all && !is_told && self.is_running() => {

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     keeper::{Readiness, Waiting},
+    printer::Facts,
     process::Launch,
     supervisor::{Front, Next, Plan, supervise},
 };
@@ -69,6 +70,7 @@ impl World {
             launch: self.launch(script),
             readiness: readiness.clone(),
             words: "it is in front".to_owned(),
+            facts: Facts::new(),
         });
         let (stop, mut stopped) = mpsc::channel(2);
         let (tell, told) = oneshot::channel();
@@ -79,7 +81,7 @@ impl World {
                 front,
             }
         };
-        let task = tokio::spawn(async move { supervise(plans, name, next, &mut stopped).await });
+        let task = tokio::spawn(async move { supervise(plans, name, next, false, &mut stopped).await });
         Running {
             task,
             stop,
@@ -334,10 +336,12 @@ async fn services_go_on_without_what_is_in_front_if_that_cannot_start() {
     let tried = world.folder.path().join("tried");
     let mut run = world.run_all(
         &[("node", 1, WELL_BEHAVED)],
-        Some(&format!("echo x > '{}'; exit 3", tried.display())),
+        Some(&format!("echo $$ > '{}'; exit 3", tried.display())),
     );
     run.all_ready().await;
-    eventually(|| tried.exists()).await;
+    // It is gone once its end was noticed.
+    let pid = || fs::read_to_string(&tried).unwrap_or_default().trim().parse();
+    eventually(|| pid().is_ok_and(|pid| !is_alive(Pid::from_raw(pid)))).await;
     assert!(world.started("node").into_iter().all(is_alive));
     run.stop().await;
     assert_eq!(run.ended().await, Ok(()));

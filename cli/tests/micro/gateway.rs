@@ -1,12 +1,13 @@
 //! `micro gateway`.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
 };
 
 use micro_dynamic::fake::Reflection;
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::{
     running::Running,
@@ -15,17 +16,20 @@ use crate::{
 
 /// What is answered to one request, written by hand as `curl -d` would.
 pub(crate) fn answer(address: &str, path: &str, json: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
+    try_answer(address, path, json).unwrap()
+}
+
+pub(crate) fn try_answer(address: &str, path: &str, json: &str) -> io::Result<String> {
+    let mut socket = TcpStream::connect(address)?;
     let length = json.len();
     write!(
         socket,
         "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{json}"
-    )
-    .unwrap();
+    )?;
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    socket.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +58,31 @@ async fn it_answers_for_what_is_exported_until_ctrl_c() {
         gateway.exit_code()
     });
     assert_eq!(served.await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_json_it_says_where_it_listens() {
+    let shop = Shop::start(Reflection::V1).await;
+    let command = shop.micro(&[
+        "gateway",
+        "shop",
+        "--address",
+        "127.0.0.1:0",
+        "--dashboard",
+        "--json",
+    ]);
+    let said = tokio::task::spawn_blocking(move || Running::start(command).output_until("url"));
+    let said: Value = serde_json::from_str(said.await.unwrap().last().unwrap()).unwrap();
+    let port = said["url"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("http://127.0.0.1:")
+        .unwrap();
+    assert_eq!(said["dashboard"], format!("http://localhost:{port}/dashboard"));
+    assert_eq!(said["exports"], json!(["shop"]));
+    let ended = shop.run(&["gateway", "--json"]).await;
+    let error: Value = serde_json::from_str(&ended.errors).unwrap();
+    assert!(error["error"]["message"].is_string(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

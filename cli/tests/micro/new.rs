@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::support::{micro, run};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,6 +21,37 @@ async fn a_new_service_is_made_and_the_next_lines_are_told() {
         assert!(ended.output.contains(&line), "{}", ended.output);
     }
     assert!(folder.path().join("services/my-shop/src/handler.rs").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_json_what_was_made_and_what_is_wrong_are_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+    let new = async |name: &str| {
+        let mut command = micro(&["new", name, "--template", "client", "--calls", "orders", "--json"]);
+        command.current_dir(&folder);
+        run(command, "").await
+    };
+    let ended = new("checkout").await;
+    assert_eq!((ended.code, ended.errors.as_str()), (0, ""));
+    let made: Value = serde_json::from_str(&ended.output).unwrap();
+    let workspace = made["workspace"].as_str().unwrap();
+    assert!(workspace.ends_with("Cargo.toml"), "{workspace}");
+    assert_eq!(
+        made,
+        json!({
+            "service": "checkout",
+            "folder": "checkout",
+            "template": "client",
+            "calls": "orders",
+            "workspace": workspace,
+        })
+    );
+    let ended = new("checkout").await;
+    assert_eq!((ended.code, ended.output.as_str()), (2, ""));
+    let error: Value = serde_json::from_str(&ended.errors).unwrap();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("exists already"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -102,6 +103,32 @@ fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
     run.errors_until("stopping 2 nodes; Ctrl-C again kills");
     assert_eq!(run.exit_code(), Some(0));
     assert!(!pids.into_iter().any(is_alive));
+}
+
+#[test]
+fn as_json_what_nodes_write_and_what_is_said_are_objects() {
+    let package = Package::new("talkative", TALKATIVE);
+    let mut run = Running::start(package.micro(&["--json"]));
+    let parsed =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let lines = run.output_until("pid=");
+    let last = parsed(lines.last().unwrap());
+    assert_eq!(last["process"], "talkative-1");
+    let pid = pid(last["line"].as_str().unwrap());
+    fs::write(package.path().join("src/main.rs"), "fn main() { greet() }").unwrap();
+    for said in [
+        "`src/main.rs` has changed",
+        "cannot build `talkative`; what ran before goes on",
+    ] {
+        let lines = run.output_until(said);
+        assert_eq!(parsed(lines.last().unwrap()), json!({ "message": said }));
+    }
+    run.signal(Signal::SIGINT);
+    let lines = run.output_until("stopping");
+    let message = "stopping 1 node; Ctrl-C again kills";
+    assert_eq!(parsed(lines.last().unwrap()), json!({ "message": message }));
+    assert_eq!(run.exit_code(), Some(0));
+    assert!(!is_alive(pid));
 }
 
 #[test]

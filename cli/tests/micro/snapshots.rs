@@ -5,8 +5,12 @@
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use micro_dynamic::fake::Reflection;
+use tokio::task::spawn_blocking;
 
-use crate::support::{Ended, Shop, micro, run};
+use crate::{
+    running::Running,
+    support::{Ended, Shop, micro, run},
+};
 
 /// Set where snapshots are to be written instead of compared.
 const UPDATE: &str = "UPDATE_SNAPSHOTS";
@@ -28,7 +32,7 @@ const COMMANDS: [&str; 12] = [
 ];
 
 /// What is typed to look at the service, and the name of the file with what is said.
-const LOOKS: [(&str, &[&str]); 11] = [
+const LOOKS: [(&str, &[&str]); 14] = [
     ("services", &["services"]),
     ("services-json", &["services", "--json"]),
     ("describe", &["describe", "shop"]),
@@ -40,6 +44,19 @@ const LOOKS: [(&str, &[&str]); 11] = [
     ("health", &["health", "shop"]),
     ("health-json", &["health", "shop", "--json"]),
     ("endpoints", &["endpoints", "shop"]),
+    ("endpoints-json", &["endpoints", "shop", "--json"]),
+    ("bench", &BENCH),
+    (
+        "bench-json",
+        &[BENCH[0], BENCH[1], BENCH[2], BENCH[3], BENCH[4], "--json"],
+    ),
+];
+const BENCH: [&str; 5] = ["bench", "shop", "Shop.Look", "--duration", "100ms"];
+
+/// What goes on until Ctrl-C: the name of the file, what is typed, and what the last line looked at has in it.
+const WATCHES: [(&str, &[&str], &str); 2] = [
+    ("watch", &["watch", "shop"], "  up  "),
+    ("watch-json", &["watch", "shop", "--json"], "\"up\""),
 ];
 
 fn file(name: &str) -> PathBuf {
@@ -70,8 +87,40 @@ fn shown(ended: &Ended) -> String {
     lines.collect()
 }
 
+/// What a measurement says, with marks for numbers and units, and without bars; a histogram has a line of each kind.
+fn without_measures(text: &str) -> String {
+    let word = |word: &str| {
+        let (bare, comma) = word.strip_suffix(',').map_or((word, ""), |bare| (bare, ","));
+        match bare {
+            "\u{b5}s" | "ms" | "s" => Some(format!("UNIT{comma}")),
+            _ if bare.parse::<f64>().is_ok() => Some(format!("N{comma}")),
+            _ if bare.chars().all(|c| c == '\u{2588}') => None,
+            _ => Some(word.to_owned()),
+        }
+    };
+    let lines = text.lines().map(|line| {
+        let indent = line.len() - line.trim_start().len();
+        let words: Vec<_> = line.split_whitespace().filter_map(word).collect();
+        format!("{}{}\n", " ".repeat(indent), words.join(" "))
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.dedup();
+    lines.concat()
+}
+
+/// The line without its moment.
+fn timeless(line: &str) -> String {
+    let at = |begin: usize| line.get(begin..begin + "2026-01-01T00:00:00Z".len());
+    let is_moment = |word: &str| word.starts_with("20") && word.ends_with('Z') && word.contains("T");
+    let moment = (0..line.len()).find_map(|begin| at(begin).filter(|word| is_moment(word)));
+    moment.map_or_else(|| line.to_owned(), |moment| line.replace(moment, "TIME"))
+}
+
 /// The line with the port of the server, which has five digits, and with times left out.
 fn plain(line: &str) -> String {
+    if let Some((name, _)) = line.split_once("\"latencyMs\": ") {
+        return format!("{name}\"latencyMs\": N,");
+    }
     let mut parts = line.split("127.0.0.1:");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -130,11 +179,21 @@ async fn what_is_said_of_a_service_is_as_it_was() {
     let shop = Shop::start(Reflection::V1).await;
     let mut wrong = Vec::new();
     for (name, typed) in LOOKS {
-        hold(
-            &format!("output/{name}"),
-            &shown(&shop.run(typed).await),
-            &mut wrong,
-        );
+        let mut said = shown(&shop.run(typed).await);
+        if typed[0] == "bench" {
+            said = without_measures(&said);
+        }
+        hold(&format!("output/{name}"), &said, &mut wrong);
+    }
+    for (name, typed, last) in WATCHES {
+        let command = shop.micro(typed);
+        let lines = spawn_blocking(move || Running::start(command).output_until(last));
+        let lines = lines
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|line| timeless(&plain(&line)) + "\n");
+        hold(&format!("output/{name}"), &lines.collect::<String>(), &mut wrong);
     }
     holds(&wrong);
 }
