@@ -44,15 +44,14 @@ async fn waiting_at<T>(
 mod tests {
     use super::*;
 
-    async fn shown(takes: Duration) -> String {
-        let mut terminal = Vec::new();
-        let words = || "waiting for nodes of `shop`".to_owned();
-        waiting_at(Some(&mut terminal), words, sleep(takes)).await;
-        String::from_utf8(terminal).unwrap()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn what_takes_long_is_told_and_taken_back() {
+        let shown = async |takes: Duration| {
+            let mut terminal = Vec::new();
+            let words = || "waiting for nodes of `shop`".to_owned();
+            waiting_at(Some(&mut terminal), words, sleep(takes)).await;
+            String::from_utf8(terminal).unwrap()
+        };
         assert_eq!(shown(PATIENCE / 2).await, "");
         let (words, nothing) = ("waiting for nodes of `shop` …", " ".repeat(29));
         assert_eq!(shown(PATIENCE * 2).await, format!("{words}\r{nothing}\r"));

@@ -23,6 +23,10 @@ const ADDRESS: &str = "127.0.0.1:8080";
 /// Where it listens then: wherever there is room.
 const ANYWHERE: &str = "127.0.0.1:0";
 
+/// How long it serves on once it has left the registry. That is for callers that others tell of its leaving; here nobody
+/// is: who calls it has its address, and is refused a connection now or 2 s later. What has come in is finished.
+const DRAIN_DELAY: (&str, &str) = ("MICRO_SERVER_DRAIN_DELAY", "0s");
+
 /// A gateway that is to be started once the services are ready.
 #[derive(Debug)]
 pub(super) struct Front {
@@ -82,6 +86,7 @@ impl Front {
         // Its folder may say nothing of a registry; it is to look where the services are.
         let addresses = registry.addresses().join(",");
         environment.retain(|(name, _)| !name.starts_with("MICRO_REGISTRY"));
+        environment.push((DRAIN_DELAY.0, DRAIN_DELAY.1.into()));
         environment.push(("MICRO_REGISTRY", registry.kind().into()));
         if !addresses.is_empty() {
             environment.push(("MICRO_REGISTRY_ADDRESS", addresses.into()));

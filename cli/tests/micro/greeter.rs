@@ -1,8 +1,15 @@
 //! The first minutes of a newcomer: the greeter of `examples/`, run, called, killed and stopped.
 
 use std::{
+    io,
     path::Path,
     process::{self, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
 };
 
 use nix::{
@@ -11,10 +18,13 @@ use nix::{
 };
 
 use crate::{
-    gateway::answer,
+    gateway::{answer, try_answer},
     running::{Running, eventually},
     support::{Ended, micro},
 };
+
+/// How many call at the same time as it is stopped.
+const CALLERS: usize = 4;
 
 /// Where this test's nodes announce themselves, apart from any other on this machine.
 fn registry_address() -> String {
@@ -123,13 +133,41 @@ fn the_greeter_is_run_called_killed_and_stopped() {
     );
     run.errors_until("is ready");
 
+    // Whoever gets a connection gets an answer, until there are none to be had.
+    let answered = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (address, answered) = (address.to_owned(), Arc::clone(&answered));
+            thread::spawn(move || call_until_refused(&address, &answered))
+        })
+        .collect();
+    eventually(|| answered.load(Ordering::Relaxed) > 100);
     run.signal(Signal::SIGINT);
+    let pressed = Instant::now();
+    for caller in load {
+        assert_eq!(caller.join().unwrap(), Ok(()));
+    }
     assert_eq!(run.exit_code(), Some(0));
+    println!("all was over {:?} after Ctrl-C", pressed.elapsed());
     for _ in 0..2 {
         watch.output_until("  down     greeter  ");
         watch_all.output_until("\"change\":\"down\"");
     }
     eventually(|| ended(in_registry(&["services"])).output.is_empty());
+}
+
+/// Calls over HTTP, with a connection each, until none is to be had; fails if a call was not answered well.
+fn call_until_refused(address: &str, answered: &AtomicUsize) -> Result<(), String> {
+    loop {
+        let began = Instant::now();
+        match try_answer(address, "/greeter/say/hello", r#"{"name":"Ada"}"#) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200 OK\r\n") => {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(()),
+            other => return Err(format!("{:?} after it began: {other:?}", began.elapsed())),
+        }
+    }
 }
 
 fn success(output: String) -> Ended {
