@@ -1,8 +1,11 @@
 //! The page follows what happens.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use micro_test_dashboard::{Browser, System, eventually};
@@ -10,6 +13,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+/// How soon the page shows that a node was killed, from the kill to the change of the page by the page's own clock.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How often that is tried: on a machine that has other things to do, one of them counts that was not held up.
+const KILLS_MAX: usize = 3;
 
 /// Posts as `curl -d` would, and returns the answer.
 async fn post(address: &str, path: &str, json: &str) -> std::io::Result<String> {
@@ -61,19 +69,35 @@ async fn it_follows_a_node_that_dies_and_comes_back_while_no_request_fails() {
     })
     .await;
 
-    system.kill_node("greeter-2");
-    let took = page
-        .until("document.querySelector('tr[data-node=greeter-2]')?.dataset.state !== 'ready'")
+    let is_ready = "document.querySelector('tr[data-node=greeter-2]')?.dataset.state === 'ready'";
+    let mut fastest = Duration::MAX;
+    for _ in 0..KILLS_MAX {
+        page.run(&format!(
+            "window.gone = undefined; window.looking?.disconnect(); window.looking = new MutationObserver(() => {{ \
+             if (!({is_ready})) window.gone ??= Date.now(); }}); window.looking.observe(document.body, \
+             {{ subtree: true, childList: true, attributes: true, characterData: true }});"
+        ))
         .await;
-    println!("the page showed after {took:?} that a node was killed");
-    let log = "document.getElementById('log').textContent";
-    page.until(&format!("{log}.includes('greeter-2')")).await;
+        let killed = SystemTime::now();
+        system.kill_node("greeter-2");
+        page.until("window.gone !== undefined").await;
+        let shown: u64 = page.text("String(window.gone)").await.parse().unwrap();
+        let shown = UNIX_EPOCH + Duration::from_millis(shown);
+        // The page's clock is the same, but counts milliseconds.
+        let took = shown.duration_since(killed).unwrap_or_default();
+        println!("the page showed after {took:?} that a node was killed");
+        fastest = fastest.min(took);
+        let log = "document.getElementById('log').textContent";
+        page.until(&format!("{log}.includes('greeter-2')")).await;
 
-    system.start_node("greeter", "greeter-2");
-    let back = page
-        .until("document.querySelector('tr[data-node=greeter-2]')?.dataset.state === 'ready'")
-        .await;
-    println!("and after {back:?} that it was started again");
+        system.start_node("greeter", "greeter-2");
+        let back = page.until(is_ready).await;
+        println!("and after {back:?} that it was started again");
+        if fastest <= SHOWN_WITHIN {
+            break;
+        }
+    }
+    assert!(fastest <= SHOWN_WITHIN, "{fastest:?}");
     ended.store(true, Ordering::Relaxed);
     let failures = load.await.unwrap();
     assert!(failures.is_empty(), "{failures:?}");
