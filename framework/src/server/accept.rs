@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use metrics::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, timeout_at},
 };
 use tracing::warn;
 
@@ -17,6 +17,8 @@ use super::{
 };
 use crate::telemetry::Telemetry;
 
+/// How long a listener that is about to close is asked for more connections.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The pause after the first of several accept errors; each further one doubles it.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 
@@ -44,7 +46,9 @@ pub(super) async fn accept<L: Listener>(
     let leave = acceptor.connections.leave.clone();
     leave.run_until_cancelled(acceptor.run(&mut listener)).await;
     // The system has opened them already: closing the listener would reset them.
-    while let Some(Ok((io, peer))) = listener.accept().now_or_never() {
+    // Those that came in since it was last asked are known to it only after a moment.
+    let end = Instant::now() + LAST_LOOK;
+    while let Ok(Ok((io, peer))) = timeout_at(end, listener.accept()).await {
         // At the limit there is nothing to be done for it, and the peer learns at once.
         let _ = acceptor.connections.serve(io, peer);
     }
