@@ -1,12 +1,12 @@
 //! The nodes of a service by their keys, made of records one by one, so that a bad one hides no other.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
-use micro_registry::{Method, Node, Recent, ServiceName, SkippedRecords, Snapshot};
+use micro_registry::{Error, Method, Node, Recent, ServiceName, SkippedRecords, Snapshot};
 
 use crate::{
     keys::{self, Keys},
@@ -24,8 +24,8 @@ pub(crate) struct Nodes {
     known: Known,
     /// The last snapshot, unless nodes have come or gone since.
     last: Option<Snapshot>,
-    /// What has taken the place of a node of the last snapshot.
-    replaced: Vec<Arc<Node>>,
+    /// What has taken the place of a node of the last snapshot, and where that stands.
+    replaced: Vec<(usize, Arc<Node>)>,
     methods: Recent<Arc<[Method]>>,
     hasher: RandomState,
 }
@@ -37,13 +37,14 @@ pub(crate) struct Draft {
 }
 
 /// By the last part of the key.
-type Known = BTreeMap<Box<str>, Decoded>;
+type Known = HashMap<Box<str>, Decoded>;
 
-/// A node, and the hash of the record that it was made of.
+/// A node, the hash of the record that it was made of, and where it stands in the last snapshot.
 #[derive(Clone, Debug)]
 struct Decoded {
     node: Arc<Node>,
     hash: u64,
+    position: usize,
 }
 
 impl Nodes {
@@ -75,7 +76,14 @@ impl Nodes {
         let replaced = self.replaced.drain(..);
         let snapshot = match &self.last {
             Some(last) => last.with(replaced),
-            None => Snapshot::new(self.known.values().map(|decoded| Arc::clone(&decoded.node))),
+            None => {
+                let mut known: Vec<_> = self.known.values_mut().collect();
+                known.sort_by(|a, b| a.node.id().cmp(b.node.id()));
+                Snapshot::new(known.into_iter().enumerate().map(|(position, decoded)| {
+                    decoded.position = position;
+                    Arc::clone(&decoded.node)
+                }))
+            }
         };
         self.last = Some(snapshot.clone());
         snapshot
@@ -110,16 +118,32 @@ impl Nodes {
         let Some(place) = self.place(key) else {
             return false;
         };
-        let Some(decoded) = self.decoded(place, record) else {
+        let room = self.replaced.len() < self.known.len();
+        let hash = self.hasher.hash_one(record);
+        let last = self.known.get_mut(place);
+        if last.as_ref().is_some_and(|last| last.hash == hash) {
             return false;
-        };
-        let node = Arc::clone(&decoded.node);
-        match self.known.insert(place.into(), decoded) {
-            Some(last) if Arc::ptr_eq(&last.node, &node) => return false,
-            Some(last) if last.node.id() == node.id() && self.replaced.len() < self.known.len() => {
-                self.replaced.push(node);
+        }
+        let node = match record::decode_of(&self.service, place, record, &mut self.methods) {
+            Ok(node) => node,
+            Err(error) => {
+                self.skip(place, &error);
+                return false;
             }
-            _ => self.begin_anew(),
+        };
+        match last {
+            Some(last) if *last.node == node => {
+                last.hash = hash;
+                return false;
+            }
+            Some(last) if last.node.id() == node.id() && room => {
+                (last.node, last.hash) = (Arc::new(node), hash);
+                self.replaced.push((last.position, Arc::clone(&last.node)));
+            }
+            _ => {
+                self.known.insert(place.into(), Decoded::new(node, hash));
+                self.begin_anew();
+            }
         }
         true
     }
@@ -149,7 +173,7 @@ impl Nodes {
         place
     }
 
-    /// The node of a record; the same as before if nothing has changed, or if the record is bad.
+    /// The node of a record in a list; the same as before if nothing has changed, or if the record is bad.
     fn decoded(&mut self, place: &str, record: &[u8]) -> Option<Decoded> {
         let last = self.known.get(place);
         let hash = self.hasher.hash_one(record);
@@ -159,15 +183,28 @@ impl Nodes {
             return Some(last.clone());
         }
         match record::decode_of(&self.service, place, record, &mut self.methods) {
-            Ok(node) => {
-                let same = last.filter(|last| *last.node == node);
-                let node = same.map_or_else(|| Arc::new(node), |last| Arc::clone(&last.node));
-                Some(Decoded { node, hash })
-            }
+            Ok(node) => Some(match last {
+                Some(last) if *last.node == node => Decoded { hash, ..last.clone() },
+                _ => Decoded::new(node, hash),
+            }),
             Err(error) => {
-                self.skipped.skip(&format!("{}{place}", self.prefix), &error);
+                self.skip(place, &error);
                 last.cloned()
             }
+        }
+    }
+
+    fn skip(&self, place: &str, error: &Error) {
+        self.skipped.skip(&format!("{}{place}", self.prefix), error);
+    }
+}
+
+impl Decoded {
+    fn new(node: Node, hash: u64) -> Self {
+        Self {
+            node: Arc::new(node),
+            hash,
+            position: 0,
         }
     }
 }

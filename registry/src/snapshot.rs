@@ -39,9 +39,10 @@ impl Snapshot {
         Self { nodes: nodes.into() }
     }
 
-    /// This snapshot, with each of `nodes` in place of the one that has its id, or added to the others.
+    /// This snapshot, with each of `nodes` in place of the one that has its id, or added to the others. With each stands
+    /// where that one is among [`nodes`](Self::nodes), as far as it is known; where it is not, it is looked for.
     ///
-    /// Where little has changed of a large service this is less than to make one of all its nodes.
+    /// Where little has changed of a large service this is less than to make a snapshot of all its nodes.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -51,15 +52,21 @@ impl Snapshot {
     ///     Node::builder("greeter".parse()?, id, address).build().map(Arc::new)
     /// };
     /// let before = Snapshot::new([node("a", 1)?, node("b", 1)?]);
-    /// assert_eq!(before.with([node("b", 2)?]), Snapshot::new([node("a", 1)?, node("b", 2)?]));
+    /// assert_eq!(before.with([(1, node("b", 2)?)]), Snapshot::new([node("a", 1)?, node("b", 2)?]));
     /// # Ok::<(), micro_registry::Error>(())
     /// ```
     #[must_use]
-    pub fn with(&self, nodes: impl IntoIterator<Item = Arc<Node>>) -> Self {
+    pub fn with(&self, nodes: impl IntoIterator<Item = (usize, Arc<Node>)>) -> Self {
         let mut all = self.clone();
         let present = Arc::make_mut(&mut all.nodes);
         let mut added = Vec::new();
-        for node in nodes {
+        for (at, node) in nodes {
+            if let Some(known) = present.get_mut(at)
+                && known.id() == node.id()
+            {
+                *known = node;
+                continue;
+            }
             match present.binary_search_by(|present| present.id().cmp(node.id())) {
                 Ok(at) => present[at] = node,
                 Err(_) => added.push(node),
@@ -142,7 +149,13 @@ mod tests {
     #[test]
     fn what_takes_the_place_of_nodes_leaves_the_snapshot_before_as_it_is() {
         let before = Snapshot::new([node("a", 1), node("c", 2)]);
-        let after = before.with([node("c", 3), node("b", 4), node("b", 5), node("c", 6)]);
+        // Right, nobody's, another's, and none.
+        let after = before.with([
+            (1, node("c", 3)),
+            (0, node("b", 4)),
+            (2, node("b", 5)),
+            (0, node("c", 6)),
+        ]);
         assert_eq!(after, Snapshot::new([node("a", 1), node("b", 5), node("c", 6)]));
         assert!(Arc::ptr_eq(&before.nodes()[0], &after.nodes()[0]));
         assert_eq!(before, Snapshot::new([node("a", 1), node("c", 2)]));

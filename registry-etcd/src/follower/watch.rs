@@ -16,9 +16,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest rest, however long making a snapshot took.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// As many times as long as making a snapshot took is the rest, so that making them takes a quarter of a percent of a core
+/// As many times as long as making a snapshot took is the rest, so that making them takes a tenth of a percent of a core
 /// at most while changes have no end.
-const REST_SHARE: u32 = 399;
+const REST_SHARE: u32 = 999;
 
 /// What is to be done after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
