@@ -13,7 +13,10 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use tokio::{sync::SemaphorePermit, time};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{self, Instant},
+};
 
 use crate::{
     agent::{Agent, Agents},
@@ -56,6 +59,7 @@ pub(crate) struct Catalogue {
     agents: Agents,
     datacenter: Option<String>,
     skipped: SkippedRecords,
+    began: Instant,
 }
 
 /// All passing nodes of a service, Consul's number of this state, and how sure it is.
@@ -94,6 +98,7 @@ impl Catalogue {
             agents,
             datacenter,
             skipped: SkippedRecords::new(crate::NAME),
+            began: Instant::now(),
         }
     }
 
@@ -254,7 +259,6 @@ impl Catalogue {
 
     async fn list_once(&self, service: &ServiceName) -> Result<Answer> {
         let what = format!("list the nodes of `{service}`");
-        let _turn = self.http.turn().await;
         self.get(&what, &["health", "service", service.as_str()], PASSING)
             .await
     }
@@ -327,6 +331,10 @@ impl Source for Catalogue {
         attempt
             .answered(answer.and_then(|answer| self.http.success(answer)))
             .map(Some)
+    }
+
+    fn began(&self) -> Instant {
+        self.began
     }
 
     async fn read(&self, service: &ServiceName, answer: &Answer, decoder: &mut Decoder) -> Result<Listing> {

@@ -13,6 +13,9 @@ use crate::{catalogue::Listing, decoder::Decoder};
 const RESYNC_INTERVAL: Duration = Duration::from_secs(45);
 /// How often a service is listed that cannot be waited for, give or take a fifth.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Those that are listed so are listed together: a process that wakes for each by itself uses more than twice the time of
+/// its processor.
+const POLL_TICK: Duration = Duration::from_millis(500);
 /// The shortest rest between two questions: changes that come faster arrive together.
 const REST_MIN: Duration = Duration::from_millis(50);
 /// The longest rest, when an agent answers at once although nothing changed.
@@ -38,6 +41,9 @@ pub(crate) trait Source: Send + Sync + 'static {
         service: &ServiceName,
         index: u64,
     ) -> impl Future<Output = Result<Option<Self::Change>>> + Send;
+
+    /// When the source was made, from which on the ticks of those count that poll.
+    fn began(&self) -> Instant;
 
     /// What `change` lists.
     fn read(
@@ -102,7 +108,7 @@ impl<S: Source> Follower<S> {
         match change {
             Ok(Some(change)) => self.take(change, last, begun.elapsed()).await,
             Ok(None) => {
-                time::sleep(spread(POLL_INTERVAL)).await;
+                time::sleep_until(next_poll(self.source.began())).await;
                 self.list().await
             }
             Err(error) => {
@@ -167,6 +173,13 @@ impl<S: Source> Follower<S> {
             reading.clamp(REST_MIN, REST_MAX)
         };
     }
+}
+
+/// The last tick since `began` within the interval of polls, give or take a fifth.
+fn next_poll(began: Instant) -> Instant {
+    let due = began.elapsed() + spread(POLL_INTERVAL);
+    let ticks = due.as_millis() / POLL_TICK.as_millis();
+    began + POLL_TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
 /// `interval` give or take a fifth, so that many do not ask at the same time.

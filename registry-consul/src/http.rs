@@ -19,10 +19,8 @@ use crate::{agent::Agent, token::Token};
 
 /// Of the 200 connections that an agent takes from one address, how many one handle may have for announcing.
 const ANNOUNCING_MAX: usize = 4;
-/// How many it may have for lists.
-const LISTING_MAX: usize = 4;
-/// How long a list waits for the one before it, so that both need one connection, the one that is kept. A list may be long.
-const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many it may have for lists; all are kept, as of many services some are always being listed.
+const LISTING_MAX: usize = 8;
 /// How many it may have for following, each of which takes one; who comes later asks again and again.
 const FOLLOWING_MAX: usize = 64;
 /// How long connecting may take.
@@ -44,8 +42,6 @@ pub(crate) struct Http {
     pub(crate) announcing: Lane,
     pub(crate) listing: Lane,
     pub(crate) following: Lane,
-    /// Whose turn it is of those who list.
-    turn: Semaphore,
     token: Token,
 }
 
@@ -85,18 +81,10 @@ impl Http {
     pub(crate) fn new(tls: &ClientConfig, token: Token) -> Result<Self> {
         Ok(Self {
             announcing: Lane::new(tls, ANNOUNCING_MAX, 1)?,
-            listing: Lane::new(tls, LISTING_MAX, 1)?,
+            listing: Lane::new(tls, LISTING_MAX, LISTING_MAX)?,
             following: Lane::new(tls, FOLLOWING_MAX, FOLLOWING_MAX)?,
-            turn: Semaphore::new(1),
             token,
         })
-    }
-
-    /// Waits until nobody else lists, but not for long. Of a thousand services that are listed now and then, most would
-    /// otherwise need a connection of their own each time.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let turn = time::timeout(TURN_TIMEOUT, self.turn.acquire()).await.ok()?;
-        Some(turn.expect("nobody closes it"))
     }
 
     /// Tells the token of now from others, without telling the token.

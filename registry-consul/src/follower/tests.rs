@@ -19,7 +19,8 @@ const SEEN_WITHIN: Duration = Duration::from_secs(60);
 struct Server {
     state: watch::Sender<State>,
     way: Mutex<Way>,
-    lists: AtomicU64,
+    began: Instant,
+    lists: Mutex<Vec<Duration>>,
     changes: AtomicU64,
 }
 
@@ -49,7 +50,8 @@ impl Server {
                 is_led: true,
             }),
             way: Mutex::new(Way::Waits),
-            lists: AtomicU64::new(0),
+            began: Instant::now(),
+            lists: Mutex::default(),
             changes: AtomicU64::new(0),
         })
     }
@@ -69,6 +71,11 @@ impl Server {
 
     fn goes(&self) -> Way {
         *self.way.lock().unwrap()
+    }
+
+    /// How often it was asked for a list.
+    fn lists(&self) -> u64 {
+        self.lists.lock().unwrap().len() as u64
     }
 
     fn watcher(self: &Arc<Self>) -> Watcher {
@@ -98,7 +105,7 @@ impl Source for Server {
     type Change = Listing;
 
     async fn list(&self, _service: &ServiceName, _decoder: &mut Decoder) -> Result<Listing> {
-        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.lists.lock().unwrap().push(self.began.elapsed());
         if self.goes() == Way::IsAway {
             return Err(Error::new(ErrorKind::Unavailable, "list"));
         }
@@ -116,6 +123,10 @@ impl Source for Server {
         }
         let _ = time::timeout(WAIT, state.wait_for(|state| state.index > index)).await;
         Ok(Some(self.listing()))
+    }
+
+    fn began(&self) -> Instant {
+        self.began
     }
 
     async fn read(&self, _: &ServiceName, change: &Listing, _: &mut Decoder) -> Result<Listing> {
@@ -206,6 +217,27 @@ async fn a_server_that_cannot_be_waited_for_is_asked_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_that_poll_wake_the_process_together_and_do_not_crowd() {
+    let server = Server::start(7, 1);
+    server.go(Way::HasNoRoom);
+    time::advance(Duration::from_millis(123)).await;
+    let watchers: Vec<_> = (0..100).map(|_| server.watcher()).collect();
+    time::sleep(SEEN_WITHIN).await;
+    drop(watchers);
+    let mut lists = server.lists.lock().unwrap().split_off(100);
+    let polls = lists.len();
+    assert!((900..1500).contains(&polls), "{polls} polls");
+    // The clock of timers goes in milliseconds, and rounds up.
+    let ticks = lists.iter().map(|at| at.as_millis() % POLL_TICK.as_millis());
+    assert_eq!(ticks.clone().filter(|ms| *ms > 1).count(), 0, "{:?}", ticks.max());
+    lists.dedup();
+    let most = SEEN_WITHIN.as_millis() / POLL_TICK.as_millis() + 1;
+    assert!(lists.len() as u128 <= most, "{} times", lists.len());
+    // Of a hundred that began at once, after a minute.
+    assert!(lists.len() as u128 > most / 2, "{} times", lists.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_away_ends_the_watch() {
     let server = Server::start(7, 1);
     let mut watcher = server.watcher();
@@ -238,7 +270,7 @@ async fn many_changes_arrive_together_and_the_last_is_not_missed() {
     }
     server.set(6_000, 9);
     assert!(seen(&mut watcher, 9).await <= Duration::from_secs(1));
-    let asked = server.changes.load(Ordering::Relaxed) + server.lists.load(Ordering::Relaxed);
+    let asked = server.changes.load(Ordering::Relaxed) + server.lists();
     assert!(asked <= 110, "{asked}");
 }
 
@@ -248,6 +280,6 @@ async fn everything_is_listed_now_and_then_also_when_nothing_happens() {
     let mut watcher = server.watcher();
     assert_eq!(nodes(&mut watcher).await, 1);
     time::sleep(Duration::from_secs(3_600)).await;
-    let lists = server.lists.load(Ordering::Relaxed);
+    let lists = server.lists();
     assert!((3_600 / 54..=3_600 / 36 + 1).contains(&lists), "{lists}");
 }

@@ -165,6 +165,10 @@ async fn lists_take_a_few_connections_and_none_of_those_for_heartbeats() {
     fake.released.send_replace(true);
     lists.join_all().await;
     assert_eq!(*fake.held.borrow(), 5 * LISTING_MAX);
+    // And one for the heartbeat.
+    assert_eq!(fake.connections.load(Ordering::Relaxed), LISTING_MAX + 1);
+    fake.send(&http, &http.listing, "list").await.unwrap();
+    assert_eq!(fake.connections.load(Ordering::Relaxed), LISTING_MAX + 1);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 const SERVICES: usize = 1_000;
 /// How many wait for changes.
 const FOLLOWING: usize = 64;
-/// Half of what an agent takes: besides those that wait, 4 list, and some are ending.
+/// Half of what an agent takes: besides those that wait, 8 list, and some are ending.
 const CONNECTIONS_MAX: usize = 100;
 /// The most changes that Consul takes in one request.
 const CHANGES_MAX: usize = 64;
