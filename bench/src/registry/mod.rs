@@ -36,6 +36,9 @@ const FIRST: &str = "node-00000";
 const PREFIX: &str = "/micro/registry/";
 /// A port that only the last change of a storm brings.
 const LAST_PORT: u16 = 60000;
+/// How long an agent of Consul's counts the connection of a blocking query whose client has gone: until the query would have
+/// ended, which is asked for after 30 s and may take a sixteenth longer.
+const CONSUL_LINGERS: Duration = Duration::from_secs(33);
 /// How often the names of all services are listed.
 const LISTS: usize = 9;
 
@@ -121,6 +124,9 @@ impl Scene {
         };
         let mut rows = Vec::new();
         for (kinds, last_port) in groups.into_iter().zip(LAST_PORT..) {
+            if matches!(backend, Backend::Consul) && !rows.is_empty() {
+                time::sleep(CONSUL_LINGERS).await;
+            }
             rows.extend(
                 self.measure(backend, &mut store, kinds, last_port, settings)
                     .await?,
