@@ -20,6 +20,10 @@ use crate::Result;
 
 /// How many changes fit into one transaction: etcd takes 128 by default, Consul 64.
 pub(super) const BATCH: usize = 50;
+/// Ports that only changes bring that end what is left of others.
+const RELEASE_PORT: u16 = 10_000;
+/// How long an agent may take to close connections that are of no use any more.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 /// The port of a record that has not changed.
 const PORT: u16 = 20000;
 /// The service of the record that is copied.
@@ -32,6 +36,8 @@ pub(super) struct Store {
     server: Server,
     /// The record that is copied: what Consul's agent takes, or what etcd has under a key.
     template: String,
+    /// How often what others left was ended.
+    releases: u16,
 }
 
 enum Server {
@@ -78,6 +84,7 @@ impl Store {
         let mut store = Self {
             server,
             template: String::new(),
+            releases: 0,
         };
         store.template = store.template(registry).await?;
         Ok(store)
@@ -171,7 +178,28 @@ impl Store {
         let all = services
             .iter()
             .flat_map(|service| (0..nodes).map(|node| Change::first(service, node)));
-        for batch in all.collect::<Vec<_>>().chunks(BATCH) {
+        self.write_all(&all.collect::<Vec<_>>()).await
+    }
+
+    /// Ends what a server still has of those who have gone: an agent of Consul's counts the connection of a blocking query
+    /// until that ends, which is when its service changes.
+    pub(super) async fn release(&mut self, services: &[String]) -> Result<()> {
+        if matches!(self.server, Server::Etcd(..)) {
+            return Ok(());
+        }
+        self.releases += 1;
+        let port = RELEASE_PORT + self.releases;
+        let changes = services.iter().map(|service| Change {
+            port,
+            ..Change::first(service, 0)
+        });
+        self.write_all(&changes.collect::<Vec<_>>()).await?;
+        tokio::time::sleep(RELEASED_WITHIN).await;
+        Ok(())
+    }
+
+    async fn write_all(&mut self, changes: &[Change]) -> Result<()> {
+        for batch in changes.chunks(BATCH) {
             self.write(batch).await?;
         }
         Ok(())
