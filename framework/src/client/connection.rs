@@ -29,7 +29,7 @@ use super::{
     row::Seat,
     sending::send,
 };
-use crate::gather::Gather;
+use crate::gather::{Batch, Gather};
 
 /// How much a node may send before it is told that more is welcome, a stream and a connection: what tonic has.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
@@ -53,6 +53,7 @@ pub(super) struct Connection {
     answered: AtomicBool,
     pub(super) line: Seat<Line>,
     traffic: Arc<Traffic>,
+    batch: Arc<Batch>,
 }
 
 /// Why a request has no answer.
@@ -135,6 +136,7 @@ impl Connection {
             answered: AtomicBool::new(false),
             line: plan.line,
             traffic,
+            batch: driver.gather.batch(),
         };
         Ok((connection, driver))
     }
@@ -160,6 +162,7 @@ impl Connection {
             }
         };
         let sending = if is_empty { None } else { send(body, stream).await };
+        self.batch.add();
         match answer.await {
             Ok(response) => Ok(response.map(|stream| Incoming::new(stream, sending))),
             Err(error) => Err(Unanswered {

@@ -1,16 +1,6 @@
 //! One connection: served until it ends, asked to go at its age or when the server stops, cut when it must be.
 
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Poll,
-};
+use std::{cell::RefCell, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::Request;
@@ -33,7 +23,7 @@ use super::{
     addresses::Addresses,
     opening::{Opening, WatchedIo},
     securing::Securing,
-    sending::{Open, Sending},
+    sending::{Open, OpenCalls, Sending},
     stack::Stack,
 };
 use crate::gather::Gather;
@@ -154,10 +144,10 @@ impl Connections {
     {
         let opening = Arc::new(Opening::default());
         let io = TokioIo::new(WatchedIo::new(io, Arc::clone(&opening)));
-        let open_calls = Arc::new(AtomicUsize::new(0));
+        let mut gather = Gather::default();
+        let open_calls = OpenCalls::new(gather.batch());
         let http = self.http(Arc::clone(&open_calls));
         let mut connection = pin!(http.serve_connection(io, self.requests(&opening, peer)));
-        let mut gather = Gather::default();
         // Polled once for all of them, as every frame of the connection wakes this task.
         let mut events: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
         events.push(self.cut.cancelled().map(|()| Event::Cut).boxed());
@@ -170,7 +160,7 @@ impl Connections {
         let mut unread_grace = Some(UNREAD_GRACE);
         loop {
             let next = poll_fn(|cx| {
-                if gather.waits(open_calls.load(Ordering::Relaxed), cx) {
+                if gather.waits(open_calls.count(), cx) {
                     return Poll::Pending;
                 }
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -197,7 +187,7 @@ impl Connections {
         }
     }
 
-    fn http(&self, open: Arc<AtomicUsize>) -> auto::Builder<StreamExecutor> {
+    fn http(&self, open: Arc<OpenCalls>) -> auto::Builder<StreamExecutor> {
         let calls = self.calls.clone();
         http(&self.settings, StreamExecutor { calls, open })
     }
@@ -248,8 +238,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 #[derive(Clone, Debug)]
 struct StreamExecutor {
     calls: TaskTracker,
-    /// How many of them the connection carries now.
-    open: Arc<AtomicUsize>,
+    /// Those that the connection carries now.
+    open: Arc<OpenCalls>,
 }
 
 impl<F> hyper::rt::Executor<F> for StreamExecutor

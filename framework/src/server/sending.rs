@@ -20,6 +20,8 @@ use tokio::{
     time::{Duration, Instant, Sleep, sleep_until},
 };
 
+use crate::gather::Batch;
+
 /// How much later than the answer itself sees its deadline the stream is reset, so that a caller who takes what comes
 /// gets the status.
 const GRACE: Duration = Duration::from_millis(20);
@@ -54,16 +56,35 @@ pin_project! {
     }
 }
 
+/// The calls that a connection carries.
+#[derive(Debug)]
+pub(super) struct OpenCalls {
+    count: AtomicUsize,
+    batch: Arc<Batch>,
+}
+
+impl OpenCalls {
+    /// None yet; `batch` is told of each that ends.
+    pub(super) fn new(batch: Arc<Batch>) -> Arc<Self> {
+        let count = AtomicUsize::new(0);
+        Arc::new(Self { count, batch })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
 /// One of the calls that a connection carries.
 #[derive(Debug)]
 pub(super) struct Open {
-    calls: Arc<AtomicUsize>,
+    calls: Arc<OpenCalls>,
 }
 
 impl Open {
     /// Counts a call among `calls` until it is dropped.
-    pub(super) fn new(calls: &Arc<AtomicUsize>) -> Self {
-        calls.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(calls: &Arc<OpenCalls>) -> Self {
+        calls.count.fetch_add(1, Ordering::Relaxed);
         Self {
             calls: Arc::clone(calls),
         }
@@ -72,7 +93,8 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.calls.fetch_sub(1, Ordering::Relaxed);
+        self.calls.count.fetch_sub(1, Ordering::Relaxed);
+        self.calls.batch.add();
     }
 }
 
@@ -119,7 +141,7 @@ mod tests {
     use super::*;
 
     fn sending<F: Future>(call: F) -> Sending<F> {
-        Sending::new(call, Open::new(&Arc::default()))
+        Sending::new(call, Open::new(&OpenCalls::new(Arc::default())))
     }
 
     #[tokio::test(start_paused = true)]
