@@ -10,7 +10,7 @@ use http::uri::Authority;
 use micro_registry::Node;
 use tokio::time::Instant;
 
-use super::{connection::Connection, line::Line, load::Load, peer::Peer, row::Seat, streak::Streak};
+use super::{connection::Connection, peer::Peer, row::Seat, spot::Spot, streak::Streak};
 
 /// A node that calls can go to, as a [`Balancer`](crate::Balancer) and its [`Pick`](crate::Pick) see it.
 ///
@@ -26,18 +26,11 @@ use super::{connection::Connection, line::Line, load::Load, peer::Peer, row::Sea
 pub struct Candidate {
     pub(super) peer: Peer,
     pub(super) authority: Authority,
-    pub(super) load: Seat<Load>,
+    pub(super) spot: Seat<Spot>,
     pub(super) flags: Arc<Flags>,
     pub(super) connections: Box<[Arc<Connection>]>,
     /// Whether its calls failed in a row, or it says that it does not serve: then it is left out unless most are.
     pub(super) ejected: bool,
-}
-
-/// The only connection of a node, as a pick sees it.
-#[derive(Debug)]
-pub(super) struct Only {
-    id: u64,
-    pub(super) line: Seat<Line>,
 }
 
 /// What calls tell the control task about an endpoint.
@@ -65,7 +58,7 @@ impl Candidate {
         Self {
             peer: Peer::new(Arc::new(node)),
             authority,
-            load: Seat::default(),
+            spot: Seat::default(),
             flags: Arc::default(),
             connections: Box::default(),
             ejected: false,
@@ -81,20 +74,20 @@ impl Candidate {
     /// How many calls of this client the node has: a stream counts until it ends.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.load.in_flight()
+        self.spot.load.in_flight()
     }
 
     /// How long the node takes to answer at `now`: a slow answer counts at once, faster ones by and by, and an answer
     /// that is waited for counts as one that took so long. Zero until it has answered.
     #[must_use]
     pub fn latency(&self, now: Instant) -> Duration {
-        self.load.latency(now)
+        self.spot.load.latency(now)
     }
 
     /// What one more call would cost at `now`: latency times calls in flight. Comparable between nodes, of no unit.
     #[must_use]
     pub fn cost(&self, now: Instant) -> f64 {
-        self.load.cost(now)
+        self.spot.load.cost(now)
     }
 
     /// The numbers of its connections.
@@ -102,30 +95,20 @@ impl Candidate {
         self.connections.iter().map(|connection| connection.id)
     }
 
-    /// What a pick looks at, if the node has one connection, as is usual.
-    pub(super) fn only(&self) -> Option<Only> {
+    /// All that a pick looks at, if the node has one connection, whose places stand beside its load, as is usual.
+    pub(super) fn only(&self) -> Option<&Seat<Spot>> {
         let [only] = &*self.connections else {
             return None;
         };
-        Some(Only {
-            id: only.id,
-            line: only.line.clone(),
-        })
+        only.streams.is_at(&self.spot).then_some(&self.spot)
     }
 
     /// Takes a place on the connection with the fewest streams, other than those in `tried`. Says which it is.
     pub(super) fn reserve(&self, tried: &[u64]) -> Option<usize> {
         let is_untried = |at: &usize| !tried.contains(&self.connections[*at].id);
         let mut untried: Vec<_> = (0..self.connections.len()).filter(is_untried).collect();
-        untried.sort_by_key(|at| self.connections[*at].streams());
+        untried.sort_by_key(|at| self.connections[*at].streams.taken());
         untried.into_iter().find(|at| self.connections[*at].reserve())
-    }
-}
-
-impl Only {
-    /// Takes a place on it, unless it is among `tried`.
-    pub(super) fn reserve(&self, tried: &[u64]) -> bool {
-        !tried.contains(&self.id) && self.line.reserve()
     }
 }
 

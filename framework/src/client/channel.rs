@@ -143,7 +143,7 @@ impl Channel {
         let picker = target.shared.picker();
         let view = picker.view(options.selection.as_ref());
         let chosen = view.and_then(|view| view.choose(call, &[]));
-        chosen.inspect(|chosen| chosen.line.release()).is_some()
+        chosen.inspect(|chosen| chosen.streams.release()).is_some()
     }
 
     fn layered(plain: Plain, layers: Arc<[UserLayer]>) -> Self {

@@ -24,10 +24,10 @@ use super::{
     heard::{Heard, Traffic},
     incoming::Incoming,
     keepalive::{Keepalive, Keeper},
-    line::{Line, STREAMS_MAX_FIRST},
     room::Room,
-    row::Seat,
     sending::send,
+    spot::Lease,
+    streams::STREAMS_MAX_FIRST,
 };
 use crate::gather::{Batch, Gather};
 
@@ -51,7 +51,7 @@ pub(super) struct Connection {
     pub(super) scheme: Scheme,
     sender: SendRequest<Bytes>,
     answered: AtomicBool,
-    pub(super) line: Seat<Line>,
+    pub(super) streams: Arc<Lease>,
     traffic: Arc<Traffic>,
     batch: Arc<Batch>,
 }
@@ -73,8 +73,8 @@ pub(super) struct Plan {
     pub(super) node: Arc<Node>,
     pub(super) timeout: Duration,
     pub(super) keepalive: Keepalive,
-    /// What calls will look at of the connection.
-    pub(super) line: Seat<Line>,
+    /// The places of its streams.
+    pub(super) streams: Arc<Lease>,
     /// Where calls wait for a free stream.
     pub(super) room: Arc<Room>,
 }
@@ -116,7 +116,7 @@ impl Connection {
         let mut driver = Driver {
             connection,
             keeper: Keeper::new(plan.keepalive, pings, Arc::clone(&traffic)),
-            line: plan.line.clone(),
+            streams: Arc::clone(&plan.streams),
             room: plan.room,
             gather: Gather::default(),
         };
@@ -134,7 +134,7 @@ impl Connection {
             scheme,
             sender,
             answered: AtomicBool::new(false),
-            line: plan.line,
+            streams: plan.streams,
             traffic,
             batch: driver.gather.batch(),
         };
@@ -175,17 +175,12 @@ impl Connection {
 
     /// Takes the place of one stream, if there is one.
     pub(super) fn reserve(&self) -> bool {
-        self.line.reserve()
+        self.streams.reserve()
     }
 
     /// Gives a place back.
     pub(super) fn release(&self) {
-        self.line.release();
-    }
-
-    /// How many streams are open.
-    pub(super) fn streams(&self) -> usize {
-        self.line.streams.taken()
+        self.streams.release();
     }
 
     /// Remembers that a call was answered.
@@ -203,12 +198,12 @@ impl Connection {
 
     /// Sends nothing more through this connection: it takes no new streams. Says whether that is news.
     pub(super) fn close(&self) -> bool {
-        self.line.close()
+        self.streams.close()
     }
 
     /// Whether the connection takes no new streams.
     pub(super) fn is_closing(&self) -> bool {
-        self.line.is_closing()
+        self.streams.is_closing()
     }
 }
 
@@ -216,7 +211,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.id)
-            .field("line", &self.line)
+            .field("streams", &self.streams)
             .finish()
     }
 }
@@ -225,7 +220,7 @@ impl fmt::Debug for Connection {
 pub(super) struct Driver {
     connection: h2::client::Connection<Heard, Bytes>,
     keeper: Keeper,
-    line: Seat<Line>,
+    streams: Arc<Lease>,
     room: Arc<Room>,
     gather: Gather,
 }
@@ -235,20 +230,20 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.gather.waits(this.line.streams.taken(), cx) {
+        if this.gather.waits(this.streams.taken(), cx) {
             return Poll::Pending;
         }
         loop {
             let ended = Pin::new(&mut this.connection).poll(cx);
             // Polled for each request, so the limit is never older than the last one.
             let streams_max = this.connection.max_concurrent_send_streams();
-            if this.line.streams.allow(streams_max) {
+            if this.streams.allow(streams_max) {
                 this.room.release();
             }
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(ended.map_err(io::Error::other));
             }
-            let is_busy = this.line.streams.taken() > 0;
+            let is_busy = this.streams.taken() > 0;
             // After the connection: what has arrived is heard before the peer is called silent.
             ready!(this.keeper.poll_ping(is_busy, cx))?;
         }
@@ -257,14 +252,14 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.line.end();
+        self.streams.end();
     }
 }
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
-            .field("line", &self.line)
+            .field("streams", &self.streams)
             .finish_non_exhaustive()
     }
 }

@@ -12,10 +12,10 @@ use super::{
     candidate::{Candidate, Flags, authority},
     connection::Connection,
     endpoints::Attempt,
-    load::Load,
     outlier::Ejection,
     peer::Peer,
     row::Seat,
+    spot::Spot,
     status::{EndpointState, EndpointStatus},
     subset::{NAMED_FOR, rank},
 };
@@ -49,7 +49,7 @@ pub(super) struct Endpoint {
     /// Until when it counts as named by a call.
     named_until: Option<Instant>,
     connections: Vec<Held>,
-    load: Seat<Load>,
+    pub(super) spot: Seat<Spot>,
     pub(super) flags: Arc<Flags>,
     ejection: Ejection,
     /// Since when its calls fail without an answer to any of them: a new connection must speak before it is picked.
@@ -82,7 +82,7 @@ struct Held {
 }
 
 impl Endpoint {
-    pub(super) fn new(node: Arc<Node>, client: u64, load: Seat<Load>) -> Self {
+    pub(super) fn new(node: Arc<Node>, client: u64, spot: Seat<Spot>) -> Self {
         Self {
             rank: rank(client, node.id()),
             node,
@@ -92,7 +92,7 @@ impl Endpoint {
             failures: 0,
             named_until: None,
             connections: Vec::new(),
-            load,
+            spot,
             flags: Arc::default(),
             ejection: Ejection::default(),
             doubted_since: None,
@@ -315,7 +315,7 @@ impl Endpoint {
     /// Whether it has answered nothing since it was left out because it answered nothing. One that the registry no
     /// longer lists gets no new connection, so it is tried again when its time is over.
     fn is_doubted(&self) -> bool {
-        let silent = |since| self.load.is_silent_since(since);
+        let silent = |since| self.spot.load.is_silent_since(since);
         self.held_until.is_none() && self.doubted_since.is_some_and(silent)
     }
 
@@ -358,7 +358,7 @@ impl Endpoint {
         Some(Arc::new(Candidate {
             peer: Peer::new(Arc::clone(&self.node)),
             authority: authority(&self.node)?,
-            load: self.load.clone(),
+            spot: self.spot.clone(),
             flags: Arc::clone(&self.flags),
             connections: self
                 .connections
@@ -386,8 +386,8 @@ impl Endpoint {
             state,
             held: self.held_until.is_some(),
             connections: self.open_connections(),
-            in_flight: self.load.in_flight(),
-            latency: self.load.latency(now),
+            in_flight: self.spot.load.in_flight(),
+            latency: self.spot.load.latency(now),
             ejected_for: ejected_until.map(|until| until - now).unwrap_or_default(),
             last_error: self.last_error.clone(),
         }

@@ -23,12 +23,11 @@ use super::{
     endpoint::Endpoint,
     follower::{Discovered, changed_after},
     health,
-    line::Line,
-    load::Load,
     meter::Meter,
     peak::Peak,
     row::Rows,
     settings::Settings,
+    spot::{Lease, Spot},
     table::{Id, Table},
     target::Shared,
     times::FAR,
@@ -52,9 +51,8 @@ pub(super) struct Endpoints {
     /// Random per client: gives each its own order of the nodes.
     client: u64,
     table: Table,
-    /// Where the loads of the nodes stand, and what picks look at of their connections.
-    loads: Rows<Load>,
-    lines: Rows<Line>,
+    /// Where it stands what picks look at of the nodes.
+    spots: Rows<Spot>,
     views: Views,
     connecting: JoinSet<(Key, io::Result<(Connection, Driver)>)>,
     driving: JoinSet<(Key, u64, io::Result<()>)>,
@@ -93,8 +91,7 @@ impl Endpoints {
             discovered,
             client: fastrand::u64(..),
             table: Table::default(),
-            loads: Rows::default(),
-            lines: Rows::default(),
+            spots: Rows::default(),
             views,
             connecting: JoinSet::new(),
             driving: JoinSet::new(),
@@ -192,9 +189,9 @@ impl Endpoints {
             let known = self.table.change(node.id(), |endpoint| endpoint.update(node));
             if known != Some(true) {
                 // A new node, or a new start under a known id: connections to the old one end with their streams.
-                let load = self.loads.next();
+                let spot = self.spots.next();
                 self.table
-                    .insert(Endpoint::new(Arc::clone(node), self.client, load));
+                    .insert(Endpoint::new(Arc::clone(node), self.client, spot));
             }
         }
         let gone = &changes.gone;
@@ -306,17 +303,20 @@ impl Endpoints {
     /// Connects to a node, if it is time. Says when something is due without anything happening.
     fn connect(&mut self, id: &Id, wanted: bool, now: Instant) -> Option<Instant> {
         let connections_max = self.settings.connections_per_node;
-        let (node, wake) = self.table.change(id, |endpoint| {
+        let (starts, wake) = self.table.change(id, |endpoint| {
             let starts = endpoint.wants_connection(wanted, connections_max, now);
-            (
-                starts.then(|| Arc::clone(&endpoint.node)),
-                endpoint.next_wake(now),
-            )
+            let starts = starts.then(|| {
+                (
+                    Arc::clone(&endpoint.node),
+                    Lease::new(&endpoint.spot, &mut self.spots),
+                )
+            });
+            (starts, endpoint.next_wake(now))
         })?;
-        if let Some(node) = node {
+        if let Some((node, streams)) = starts {
             self.connections_made += 1;
-            let (line, room) = (self.lines.next(), Arc::clone(&self.shared.room));
-            let plan = plan(&self.settings, &self.dialer, &node, line, room);
+            let room = Arc::clone(&self.shared.room);
+            let plan = plan(&self.settings, &self.dialer, &node, streams, room);
             let opening = open(self.connections_made, plan);
             let opening = async move { (Key { node }, opening.await) };
             let attempt = Attempt(self.connecting.spawn(opening));

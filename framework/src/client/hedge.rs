@@ -84,7 +84,7 @@ impl Call {
     /// Counts the call as one that `endpoint` failed, if it has answered nothing at all since it was sent there: it may
     /// stand still, and nobody waits for it long enough to find out. One that is only slow answers other calls.
     fn overtaken(&self, endpoint: &Candidate, since: Instant) {
-        if endpoint.load.is_silent_since(since) && endpoint.flags.streak.failed(false) {
+        if endpoint.spot.load.is_silent_since(since) && endpoint.flags.streak.failed(false) {
             self.target.shared.attention.notify_one();
         }
     }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How fast an old latency is forgotten: after this time without an answer it counts half.
 const HALF_LIFE: Duration = Duration::from_secs(5);
 const HALF_LIFE_NS: u64 = HALF_LIFE.as_nanos() as u64;
 /// The share by which one answer moves a falling estimate at least, so that one slow answer is soon outweighed.
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
+/// How an `f64` has a power of two (IEEE 754).
+const EXPONENT_OF_ONE: u64 = 1023;
+const MANTISSA_BITS: u64 = 52;
 /// Latencies below this say more about the scheduler than about the server.
 const NOISE: Duration = Duration::from_millis(5);
 /// Means have to differ by more than this to count as much as calls in flight do.
@@ -26,22 +29,38 @@ const IN_FLIGHT: u64 = WAITING - 1;
 /// The load of one endpoint: latency times calls in flight, as Finagle's balancer by peak EWMA has it, with the mean of
 /// the latency as one more factor. While calls wait and none is answered, the time that this goes on for counts as a latency.
 ///
-/// Updated without a lock: two answers at the same moment may lose one sample, which the next one makes up for. Each has
-/// a cache line of its own, so that calls to one endpoint do not slow those to another.
+/// Updated without a lock: two answers at the same moment may lose one sample, which the next one makes up for.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(super) struct Load {
     epoch: Instant,
     calls: AtomicU64,
-    latency_ns: AtomicU64,
+    latency_ns: Nanoseconds,
     /// The mean of late, of which a single slow answer is only a share.
-    mean_ns: AtomicU64,
+    mean_ns: Nanoseconds,
     /// When they were last changed.
     updated_ns: AtomicU64,
     /// When a call was answered last.
     answered_ns: AtomicU64,
     /// When the first of the calls that wait began to wait.
     waiting_since_ns: AtomicU64,
+}
+
+/// A time in nanoseconds, in half of the bytes: seven digits of it, which is more than anyone can tell.
+#[derive(Debug)]
+struct Nanoseconds(AtomicU32);
+
+impl Nanoseconds {
+    fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    fn get(&self) -> f64 {
+        f64::from(f32::from_bits(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn set(&self, ns: f64) {
+        self.0.store((ns as f32).to_bits(), Ordering::Relaxed);
+    }
 }
 
 impl Default for Load {
@@ -55,8 +74,8 @@ impl Load {
         Self {
             epoch: Instant::now(),
             calls: AtomicU64::new(0),
-            latency_ns: AtomicU64::new(0),
-            mean_ns: AtomicU64::new(0),
+            latency_ns: Nanoseconds::new(),
+            mean_ns: Nanoseconds::new(),
             updated_ns: AtomicU64::new(0),
             answered_ns: AtomicU64::new(0),
             waiting_since_ns: AtomicU64::new(0),
@@ -164,19 +183,19 @@ impl Load {
             mean if mean < 1.0 => sample,
             mean => mean + (sample - mean) * SAMPLE_SHARE,
         };
-        self.latency_ns.store(latency_ns as u64, Ordering::Relaxed);
-        self.mean_ns.store(mean as u64, Ordering::Relaxed);
+        self.latency_ns.set(latency_ns);
+        self.mean_ns.set(mean);
         self.updated_ns.store(at_ns, Ordering::Relaxed);
     }
 
     /// The last latency, halved for each half-life since, and less by a straight line in between: no `exp` on the path
     /// of a call.
-    fn estimate(&self, latency_ns: &AtomicU64, at_ns: u64) -> f64 {
-        let latency = latency_ns.load(Ordering::Relaxed);
+    fn estimate(&self, latency: &Nanoseconds, at_ns: u64) -> f64 {
         let idle = at_ns.saturating_sub(self.updated_ns.load(Ordering::Relaxed));
         let (halves, rest) = (idle / HALF_LIFE_NS, idle % HALF_LIFE_NS);
-        // Multiplied, as a division costs as much as all else here.
-        (latency >> halves.min(63)) as f64 * (1.0 - rest as f64 * (0.5 / HALF_LIFE_NS as f64))
+        // Two to the power of minus `halves`: nothing but an exponent.
+        let halved = f64::from_bits((EXPONENT_OF_ONE - halves.min(EXPONENT_OF_ONE)) << MANTISSA_BITS);
+        latency.get() * halved * (1.0 - rest as f64 * (0.5 / HALF_LIFE_NS as f64))
     }
 
     /// In nanoseconds.

@@ -5,11 +5,13 @@ use std::{fmt, sync::Arc};
 use micro_registry::{Error, Snapshot};
 
 use super::{
-    candidate::{Candidate, Only},
-    line::Line,
+    candidate::Candidate,
     methods::Methods,
     policy::{CallInfo, Pick},
+    row::Places,
     selection::Selection,
+    spot::Spot,
+    streams::Streams,
 };
 
 /// How many nodes a call picks by its policy, before it takes any that has room.
@@ -36,9 +38,8 @@ pub(super) struct View {
     pub(super) all: Nodes,
     /// Those of them to pick from while one has room.
     pub(super) usable: Nodes,
-    /// What a pick looks at of each of those, side by side, so that it need not look at the node; `None` where there is
-    /// more to look at.
-    lines: Box<[Option<Only>]>,
+    /// What a pick looks at of each of those, so that it need not look at the node; none where there is more to look at.
+    spots: Places<Spot>,
     pub(super) pick: Box<dyn Pick>,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Chosen<'a> {
     /// Which connection of it.
     pub(super) at: usize,
     /// Where the place was taken.
-    pub(super) line: &'a Line,
+    pub(super) streams: &'a Streams,
 }
 
 /// What is known beyond the endpoints that are ready, for those who find none.
@@ -99,12 +100,12 @@ fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
 impl View {
     /// The nodes in `usable` are some of those in `all`, and what `pick` was made for.
     pub(super) fn new(selection: Arc<Selection>, all: Nodes, usable: Nodes, pick: Box<dyn Pick>) -> Self {
-        let lines = usable.iter().map(|node| node.only()).collect();
+        let spots = usable.iter().map(|node| node.only()).collect();
         Self {
             selection,
             all,
             usable,
-            lines,
+            spots,
             pick,
         }
     }
@@ -127,13 +128,13 @@ impl View {
     /// Takes a place on the node at this place.
     fn take(&self, at: usize, tried: &[u64]) -> Option<Chosen<'_>> {
         let node = self.usable.get(at)?;
-        match self.lines.get(at)? {
-            Some(only) => only.reserve(tried).then_some(Chosen {
-                node,
-                at: 0,
-                line: &only.line,
-            }),
-            None => take(node, tried),
+        match self.spots.get(at) {
+            // A call that has tried nothing yet, as most, knows enough.
+            Some(spot) if tried.is_empty() => {
+                let streams = spot.streams();
+                streams.reserve().then_some(Chosen { node, at: 0, streams })
+            }
+            _ => take(node, tried),
         }
     }
 }
@@ -159,8 +160,8 @@ pub(super) fn take_any<'a>(nodes: &'a [Arc<Candidate>], tried: &[u64]) -> Option
 
 fn take<'a>(node: &'a Arc<Candidate>, tried: &[u64]) -> Option<Chosen<'a>> {
     let at = node.reserve(tried)?;
-    let line = &node.connections[at].line;
-    Some(Chosen { node, at, line })
+    let streams = &node.connections[at].streams;
+    Some(Chosen { node, at, streams })
 }
 
 #[cfg(test)]
@@ -201,7 +202,7 @@ mod tests {
         let mut ids: Vec<_> = (0..calls)
             .map(|_| {
                 let chosen = view.choose(CallInfo::new(&metadata), tried).unwrap();
-                chosen.line.release();
+                chosen.streams.release();
                 chosen.node.peer.node_id().to_owned()
             })
             .collect();
@@ -228,7 +229,7 @@ mod tests {
             assert_eq!(chosen(&view, &[1], 100), ["c"], "{policy}");
             assert!(view.choose(CallInfo::new(&metadata), &[1, 3]).is_none());
             assert_eq!(
-                nodes[1].connections[0].streams(),
+                nodes[1].connections[0].streams.taken(),
                 2,
                 "a refused place is given back"
             );

@@ -48,7 +48,7 @@ impl Place {
     /// Takes over the stream that was reserved.
     pub(super) fn new(chosen: &Chosen<'_>, shared: Arc<Shared>, started: Instant, deadline: Instant) -> Self {
         let endpoint = Arc::clone(chosen.node);
-        endpoint.load.started(started);
+        endpoint.spot.load.started(started);
         Self {
             endpoint,
             at: chosen.at,
@@ -70,6 +70,7 @@ impl Place {
     pub(super) fn answered(&mut self) {
         let now = Instant::now();
         self.endpoint
+            .spot
             .load
             .answered(now.saturating_duration_since(self.started), now);
         self.answered = true;
@@ -94,6 +95,7 @@ impl Place {
         }
         let now = Instant::now();
         self.endpoint
+            .spot
             .load
             .failed(now.saturating_duration_since(self.started), now);
         if self.endpoint.flags.streak.failed(self.answered) {
@@ -128,11 +130,11 @@ impl Drop for Place {
             self.failed();
         }
         if self.answered {
-            self.endpoint.load.ended();
+            self.endpoint.spot.load.ended();
         } else {
             let now = Instant::now();
             let waited = now.saturating_duration_since(self.started);
-            self.endpoint.load.abandoned(waited, now);
+            self.endpoint.spot.load.abandoned(waited, now);
         }
         self.connection().release();
         self.shared.room.release();

@@ -1,7 +1,7 @@
 //! Values that are looked at all the time, side by side in memory: the closer together those of ten thousand nodes are,
 //! the less it costs to look at any of them.
 
-use std::{array, fmt, ops::Deref, sync::Arc};
+use std::{array, collections::HashMap, fmt, ops::Deref, sync::Arc};
 
 /// How many values a row has: one that is kept keeps its whole row.
 const LENGTH: usize = 16;
@@ -10,6 +10,52 @@ const LENGTH: usize = 16;
 pub(super) struct Seat<T> {
     row: Arc<[T; LENGTH]>,
     at: u8,
+}
+
+/// Some seats, four bytes each, so that those of ten thousand nodes leave room in the cache for what they lead to.
+#[derive(Debug)]
+pub(super) struct Places<T> {
+    rows: Box<[Arc<[T; LENGTH]>]>,
+    /// Which of all values in `rows`; [`NOWHERE`] for none.
+    places: Box<[u32]>,
+}
+
+/// No value is there.
+const NOWHERE: u32 = u32::MAX;
+
+impl<T> Places<T> {
+    /// The value at this place in the order of the seats; `None` where there was none.
+    pub(super) fn get(&self, at: usize) -> Option<&T> {
+        let place = *self.places.get(at)? as usize;
+        // There is no row that `NOWHERE` could be in.
+        self.rows.get(place / LENGTH).map(|row| &row[place % LENGTH])
+    }
+
+    /// How many seats there were.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+impl<'a, T: 'a> FromIterator<Option<&'a Seat<T>>> for Places<T> {
+    fn from_iter<I: IntoIterator<Item = Option<&'a Seat<T>>>>(seats: I) -> Self {
+        let (mut rows, mut known) = (Vec::new(), HashMap::new());
+        let mut place = |seat: &Seat<T>| {
+            let number = *known.entry(Arc::as_ptr(&seat.row)).or_insert_with(|| {
+                rows.push(Arc::clone(&seat.row));
+                rows.len() - 1
+            });
+            u32::try_from(number * LENGTH + usize::from(seat.at)).unwrap_or(NOWHERE)
+        };
+        let places = seats
+            .into_iter()
+            .map(|seat| seat.map_or(NOWHERE, &mut place))
+            .collect();
+        Self {
+            rows: rows.into(),
+            places,
+        }
+    }
 }
 
 /// Where values are given out one after the other. Each is given out once.
@@ -96,6 +142,23 @@ mod tests {
         assert!(seats[7].is(&seats[7].clone()) && !seats[7].is(&seats[8]));
         assert_eq!(seats[7].clone().load(Ordering::Relaxed), 8);
         assert!(!Seat::<usize>::default().is(&Seat::default()));
+    }
+
+    #[test]
+    fn a_place_leads_to_the_value_of_its_seat() {
+        let mut rows = Rows::<AtomicUsize>::default();
+        let seats: Vec<_> = (0..100).map(|_| rows.next()).collect();
+        seats
+            .iter()
+            .enumerate()
+            .for_each(|(at, seat)| seat.store(at, Ordering::Relaxed));
+        let order = [99, 3, 0, 17, 3];
+        let chosen = order.iter().map(|at| Some(&seats[*at])).chain([None]);
+        let places: Places<_> = chosen.collect();
+        let values = (0..places.len()).map(|at| places.get(at).map(|value| value.load(Ordering::Relaxed)));
+        let expected = order.iter().map(|at| Some(*at)).chain([None]);
+        assert!(values.eq(expected));
+        assert!(places.get(6).is_none());
     }
 
     #[test]

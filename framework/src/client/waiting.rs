@@ -143,7 +143,7 @@ impl Call {
 
     /// Whether the call perhaps ran on this start of this node.
     fn has_failed(&self, ready: &Candidate) -> bool {
-        self.failed.iter().any(|failed| failed.load.is(&ready.load))
+        self.failed.iter().any(|failed| failed.spot.is(&ready.spot))
     }
 
     /// Asks the control task for what this call lacks.

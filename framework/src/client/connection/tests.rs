@@ -13,6 +13,7 @@ use super::{
     super::{
         body::Source,
         connector::{Connect, Io},
+        row::{Rows, Seat},
     },
     *,
 };
@@ -55,7 +56,7 @@ pub(in super::super) async fn connection(id: u64, streams_max: u8) -> (Connectio
     let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams_max];
     let (mut connection, driver) = open(&settings, true).await.unwrap();
     connection.id = id;
-    assert_eq!(connection.line.streams.max(), usize::from(streams_max));
+    assert_eq!(connection.streams.max(), usize::from(streams_max));
     (connection, driver)
 }
 
@@ -77,7 +78,7 @@ pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> P
             timeout: Duration::from_secs(5),
             while_idle,
         },
-        line: Seat::default(),
+        streams: Lease::new(&Seat::default(), &mut Rows::default()),
         room: Arc::default(),
     }
 }

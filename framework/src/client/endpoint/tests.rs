@@ -143,12 +143,12 @@ async fn a_node_that_answers_needs_no_new_connection() {
     {
         let (mut endpoint, _connection, _driver) = ready(Instant::now()).await;
         let now = Instant::now() + Duration::from_secs(1);
-        endpoint.load.started(now);
+        endpoint.spot.load.started(now);
         endpoint.held_until = held.then_some(now + Duration::from_secs(7200));
         fail(&mut endpoint, !fails_silently, now);
         let later = now + Duration::from_secs(3600);
         if answers_later {
-            endpoint.load.answered(Duration::from_secs(1), later);
+            endpoint.spot.load.answered(Duration::from_secs(1), later);
         }
         assert!(!endpoint.wants_connection(true, 1, later));
         assert!(!endpoint.ready(later).unwrap().ejected);

@@ -17,10 +17,9 @@ use super::super::{
     dialer::Dialer,
     endpoint::Endpoint,
     keepalive::Keepalive,
-    line::Line,
     room::Room,
-    row::Seat,
     settings::Settings,
+    spot::Lease,
     times::FAR,
 };
 
@@ -63,7 +62,7 @@ pub(super) fn plan(
     settings: &Settings,
     dialer: &Dialer,
     node: &Arc<Node>,
-    line: Seat<Line>,
+    streams: Arc<Lease>,
     room: Arc<Room>,
 ) -> Plan {
     let ours = !node.boot().is_empty();
@@ -81,7 +80,7 @@ pub(super) fn plan(
             timeout: settings.keepalive_timeout.min(FAR),
             while_idle: ours,
         },
-        line,
+        streams,
         room,
     }
 }

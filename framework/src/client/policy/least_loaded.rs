@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{load::Load, row::Seat},
+    super::{row::Places, spot::Spot},
     Balancer, CallInfo, Candidate, Pick,
 };
 
@@ -16,24 +16,27 @@ pub(super) struct LeastLoaded;
 
 impl Balancer for LeastLoaded {
     fn pick_from(&mut self, nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
-        Box::new(Loads(nodes.iter().map(|node| node.load.clone()).collect()))
+        Box::new(Loads(nodes.iter().map(|node| Some(&node.spot)).collect()))
     }
 }
 
-/// The loads of the nodes, side by side: to look at a node only for its load would cost more than all else in a pick.
-struct Loads(Box<[Seat<Load>]>);
+/// Where the loads of the nodes are: to look at a node only for its load would cost more than all else in a pick.
+struct Loads(Places<Spot>);
 
 impl Pick for Loads {
     fn pick(&self, _nodes: &[Arc<Candidate>], call: &CallInfo<'_>) -> usize {
-        let loads = &self.0;
-        if loads.len() < 2 {
+        let Self(spots) = self;
+        if spots.len() < 2 {
             return 0;
         }
-        let first = fastrand::usize(..loads.len());
-        let second = (first + 1 + fastrand::usize(..loads.len() - 1)) % loads.len();
+        let first = fastrand::usize(..spots.len());
+        let second = (first + 1 + fastrand::usize(..spots.len() - 1)) % spots.len();
+        let (Some(one), Some(other)) = (spots.get(first), spots.get(second)) else {
+            return first;
+        };
         let now = call.now();
         // The order is random already, so equal loads need no further choice.
-        if loads[first].cost(now) > EQUAL_WITHIN * loads[second].cost(now) {
+        if one.load.cost(now) > EQUAL_WITHIN * other.load.cost(now) {
             second
         } else {
             first
@@ -60,7 +63,7 @@ mod tests {
             counts.iter().all(|count| (700..1300).contains(count)),
             "{counts:?}"
         );
-        nodes[0].load.started(Instant::now());
+        nodes[0].spot.load.started(Instant::now());
         assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
     }
 
@@ -68,15 +71,15 @@ mod tests {
     async fn a_node_that_was_paused_is_not_picked_and_comes_back() {
         let nodes = nodes(3);
         for node in &nodes {
-            node.load.started(Instant::now());
-            node.load.answered(Duration::from_millis(5), Instant::now());
-            node.load.ended();
+            node.spot.load.started(Instant::now());
+            node.spot.load.answered(Duration::from_millis(5), Instant::now());
+            node.spot.load.ended();
         }
         let paused = Instant::now();
-        nodes[0].load.started(paused);
+        nodes[0].spot.load.started(paused);
         time::advance(Duration::from_millis(50)).await;
         assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
-        nodes[0].load.abandoned(paused.elapsed(), Instant::now());
+        nodes[0].spot.load.abandoned(paused.elapsed(), Instant::now());
         assert_eq!(
             picks(&Policy::LeastLoaded, &nodes, 3000)[0],
             0,
@@ -89,7 +92,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_fails_fast_is_not_picked() {
         let nodes = nodes(3);
-        nodes[0].load.failed(Duration::from_micros(100), Instant::now());
+        nodes[0]
+            .spot
+            .load
+            .failed(Duration::from_micros(100), Instant::now());
         assert_eq!(picks(&Policy::LeastLoaded, &nodes, 3000)[0], 0);
     }
 }

@@ -93,7 +93,7 @@ impl Pick for Zones {
     fn pick(&self, _nodes: &[Arc<Candidate>], call: &CallInfo<'_>) -> usize {
         let (local, node) = self.local.pick(call);
         // In the mean: one slow answer is no reason to leave the zone.
-        let latency = node.map(|node| node.load.mean_latency(call.now()));
+        let latency = node.map(|node| node.spot.load.mean_latency(call.now()));
         // A node that has no room is stood in for by one of its zone, and the next time by one from elsewhere.
         if call.refused() <= 1 && latency.is_some_and(|latency| latency <= FAST) {
             return local;
@@ -131,9 +131,9 @@ mod tests {
     }
 
     fn takes(node: &Candidate, latency: Duration) {
-        node.load.started(Instant::now());
-        node.load.answered(latency, Instant::now());
-        node.load.ended();
+        node.spot.load.started(Instant::now());
+        node.spot.load.answered(latency, Instant::now());
+        node.spot.load.ended();
     }
 
     #[tokio::test(start_paused = true)]
