@@ -49,17 +49,19 @@ enum Server {
     Micro,
 }
 
+/// In this order, as the machine is not as fast at all times: those that are held against each other run one after the
+/// other.
 const CONTESTANTS: [Contestant; 6] = [
-    Contestant::new("raw, one server", Kind::Raw, Server::Tonic, 1),
     Contestant::new("micro's client, one node", Kind::Recording, Server::Tonic, 1),
-    Contestant::new("raw, three servers in turn", Kind::Raw, Server::Tonic, 3),
-    Contestant::new("micro's client, three nodes", Kind::Recording, Server::Tonic, 3),
-    Contestant::new("tonic's balance_list, three", Kind::Balance, Server::Tonic, 3),
+    Contestant::new("raw, one server", Kind::Raw, Server::Tonic, 1),
     Contestant::new("both ends micro's, one node", Kind::Recording, Server::Micro, 1),
+    Contestant::new("micro's client, three nodes", Kind::Recording, Server::Tonic, 3),
+    Contestant::new("raw, three servers in turn", Kind::Raw, Server::Tonic, 3),
+    Contestant::new("tonic's balance_list, three", Kind::Balance, Server::Tonic, 3),
 ];
 
 /// Who is held against whom.
-const COMPARISONS: [(usize, usize); 4] = [(1, 0), (3, 2), (4, 2), (5, 0)];
+const COMPARISONS: [(usize, usize); 4] = [(0, 1), (3, 4), (5, 4), (2, 1)];
 
 impl Contestant {
     const fn new(name: &'static str, kind: Kind, server: Server, nodes: usize) -> Self {
