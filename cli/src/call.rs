@@ -1,14 +1,15 @@
-//! `micro call`: one call by reflection, with JSON in and out.
+//! `micro call`: one call by reflection, with JSON in and out; services of Go Micro's, which have none, take the JSON itself.
 
 use futures_util::Stream;
 use micro::{CallOptions, Channel, Peer};
 use micro_dynamic::{invoke, invoke_streaming, to_json};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
-use tonic::Request;
+use tonic::{Code, Request};
 
 use crate::{
     arguments::CallArguments,
     failure::{Failure, Result, chain},
+    foreign,
     input::Input,
     lookup::Lookup,
     metadata::to_metadata,
@@ -17,11 +18,21 @@ use crate::{
 
 /// Calls the method and prints each message of the answer on a line.
 pub(crate) async fn call(lookup: &Lookup, arguments: &CallArguments) -> Result<()> {
-    lookup.nodes(&arguments.service).await?;
+    let snapshot = lookup.nodes(&arguments.service).await?;
     let options = CallOptions::new();
     let catalog = lookup
         .catalog(&arguments.service, options.clone(), arguments.timeout)
-        .await?;
+        .await;
+    let catalog = match catalog {
+        Err(failure) if failure.code() == Some(Code::Unimplemented) => {
+            let methods = foreign::methods(&snapshot);
+            if methods.is_empty() {
+                return Err(failure);
+            }
+            return foreign::call(lookup, arguments, &methods).await;
+        }
+        catalog => catalog?,
+    };
     let method = catalog
         .method(&arguments.method)
         .map_err(|error| Failure::usage(format!("`{}` has {error}", arguments.service)))?;

@@ -134,6 +134,14 @@ fn message(descriptor: &MessageDescriptor, number: usize, line: &str) -> Result<
     from_json(descriptor, line).map_err(|error| Failure::usage(format!("line {number}: {error}")))
 }
 
+/// What was typed, or all of standard input when it is `-`.
+pub(crate) async fn text(typed: &str) -> Result<String> {
+    match typed {
+        "-" => stdin().await,
+        typed => Ok(typed.to_owned()),
+    }
+}
+
 /// All of standard input.
 async fn stdin() -> Result<String> {
     let (sender, text) = oneshot::channel();

@@ -21,6 +21,9 @@ const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer its answers may take once it has begun, which the channel does not limit.
 const REFLECTION_GRACE: Duration = Duration::from_secs(1);
 
+/// How many nodes of our own are asked when one of another framework did not describe itself.
+const OTHERS_ASKED_MAX: usize = 2;
+
 /// Where mDNS is when nobody says.
 const MDNS_DEFAULT: &str = "127.0.0.1:5353";
 
@@ -116,9 +119,39 @@ impl Lookup {
         Err(Failure::coded(Code::Unavailable, message))
     }
 
-    /// What `service` offers, as one of its nodes tells: the one that `options` name, or any. It may take 5 s, or up to `limit`
-    /// if that is less.
+    /// What `service` offers, as one of its nodes tells: the one that `options` name, or any. A node may take 5 s, or up to
+    /// `limit` if that is less.
+    ///
+    /// # Errors
+    ///
+    /// UNIMPLEMENTED when no node that was asked describes itself.
     pub(crate) async fn catalog(
+        &self,
+        service: &str,
+        options: CallOptions,
+        limit: Option<Duration>,
+    ) -> Result<Catalog> {
+        let asked = self.described(service, options.clone(), limit).await;
+        let Err(failure) = &asked else {
+            return asked;
+        };
+        if failure.code() != Some(Code::Unimplemented) {
+            return asked;
+        }
+        // One service may have nodes of several frameworks: those of this one say when they were started, and describe
+        // themselves.
+        let snapshot = self.snapshot(service).await?;
+        let ours = snapshot.nodes().iter().filter(|node| !node.boot().is_empty());
+        for node in ours.take(OTHERS_ASKED_MAX) {
+            let options = options.clone().node(node.id());
+            if let Ok(catalog) = self.described(service, options, limit).await {
+                return Ok(catalog);
+            }
+        }
+        asked
+    }
+
+    async fn described(
         &self,
         service: &str,
         options: CallOptions,

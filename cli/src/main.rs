@@ -7,6 +7,7 @@ mod completions;
 mod describe;
 mod endpoints;
 mod failure;
+mod foreign;
 mod gateway;
 mod health;
 mod input;

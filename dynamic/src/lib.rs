@@ -12,6 +12,7 @@ mod json;
 mod reflection;
 #[cfg(test)]
 mod tests;
+mod text;
 mod unknown;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub use self::{
     invoke::{invoke, invoke_streaming},
     json::{JsonError, from_json, to_json},
     reflection::reflect,
+    text::invoke_json,
 };
 
 /// What generated stubs ask of a channel, in one word.
