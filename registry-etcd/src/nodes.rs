@@ -300,6 +300,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_hundred_thousand_records_the_good_ones_are_nodes() {
+        let (mut nodes, mut draft) = (nodes(), Draft::default());
+        for number in 0..100_000 {
+            let record = if number % 10 == 0 {
+                b"bad".to_vec()
+            } else {
+                record(80)
+            };
+            nodes.add(&mut draft, &key(&format!("node-{number}")), &record);
+        }
+        nodes.replace(draft);
+        assert_eq!(nodes.snapshot().len(), 90_000);
+    }
+
+    #[test]
     fn a_record_that_has_gone_bad_leaves_the_node_that_it_was_until_its_key_goes() {
         let mut nodes = nodes();
         list(&mut nodes, &[("a", &record(1)), ("b", &record(2))]);

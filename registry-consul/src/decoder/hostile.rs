@@ -223,6 +223,19 @@ fn a_bomb_in_every_fact_that_is_compressed() {
 }
 
 #[test]
+fn a_hundred_thousand_records_of_which_every_tenth_is_bad() {
+    let records = (0..100_000).map(|number| {
+        let mut record = entry(&format!("node-{number}"));
+        if number % 10 == 0 {
+            record["Service"]["Port"] = 70_000.into();
+        }
+        record.to_string()
+    });
+    let body = format!("[{}]", records.collect::<Vec<_>>().join(","));
+    assert_eq!(decode(body.as_bytes()).len(), 90_000);
+}
+
+#[test]
 fn more_than_a_record_may_have() {
     is_skipped(with("Tags", vec!["x".repeat(3 << 20)]), "3 MB in a tag");
     is_skipped(
