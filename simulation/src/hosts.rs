@@ -56,6 +56,7 @@ pub(crate) async fn serve(
         .cancellation_token(process.token)
         .registry(Arc::new(Backend(Arc::clone(&world.directory))))
         .control(Handle::current())
+        .wall_clock(now)
         .listener(Listening::on(&format!("server-{server}")).await?)
         .ttl(TTL)
         .drain_delay(drain_delay)

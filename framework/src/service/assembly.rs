@@ -60,6 +60,7 @@ impl ServiceBuilder {
             bind,
             registry,
             control,
+            clock: self.clock,
             telemetry,
             checks: self.checks,
             tasks: self.tasks,

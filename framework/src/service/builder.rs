@@ -1,6 +1,6 @@
 //! Collects what a service is made of; every check is in `build`.
 
-use std::{collections::BTreeMap, convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,6 +15,7 @@ use super::{
     ServiceContext, Settings,
     checks::Check,
     life::{Bind, Hooks},
+    pulse::WallClock,
     stop::Signals,
     work::Work,
 };
@@ -72,6 +73,7 @@ pub struct ServiceBuilder {
     pub(super) token: CancellationToken,
     pub(super) signals: Option<Signals>,
     pub(super) control: Option<Handle>,
+    pub(super) clock: WallClock,
     pub(super) listener: Option<(io::Result<SocketAddr>, Bind)>,
     pub(super) sink: Sink,
 }
@@ -100,6 +102,7 @@ impl ServiceBuilder {
             token: CancellationToken::new(),
             signals: None,
             control: None,
+            clock: WallClock::default(),
             sink: Sink::default(),
             listener: None,
         }
@@ -276,6 +279,15 @@ impl ServiceBuilder {
     /// its worker loses no registration.
     pub fn control(mut self, handle: Handle) -> Self {
         self.control = Some(handle);
+        self
+    }
+
+    /// Sets what is read as the wall clock, the time since some moment, by which it is seen that the host was suspended.
+    /// Default: the system's.
+    ///
+    /// For simulations, whose time is not that of the host they run on.
+    pub fn wall_clock(mut self, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.clock = WallClock::new(move || std::time::UNIX_EPOCH + now());
         self
     }
 

@@ -60,6 +60,7 @@ pub(super) struct Parts {
     pub(super) bind: Bind,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) control: Control,
+    pub(super) clock: WallClock,
     pub(super) telemetry: Telemetry,
     pub(super) checks: Vec<Check>,
     pub(super) tasks: Vec<Work>,
@@ -135,7 +136,7 @@ impl Life {
             node: Arc::new(node),
             ttl: self.settings.ttl,
             registry_timeout: self.settings.registry_timeout,
-            clock: WallClock::default(),
+            clock: parts.clock,
             telemetry: parts.telemetry.clone(),
         };
         let upkeep = parts.control.spawn(parts.telemetry.keep_up());

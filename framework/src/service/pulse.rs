@@ -11,12 +11,11 @@ use tokio::time::Instant;
 /// How much later than planned is more than a busy host explains.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Reads the wall clock; tests hand in one of their own.
+/// Reads the wall clock; tests and simulations hand in one of their own.
 #[derive(Clone)]
 pub(crate) struct WallClock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl WallClock {
-    #[cfg(test)]
     pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
