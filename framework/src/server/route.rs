@@ -77,6 +77,14 @@ pub(crate) struct Routed<R> {
     pub(crate) route: Arc<Route>,
 }
 
+impl<R> Routed<R> {
+    /// The path, where no method is known that it leads to. There may be one: descriptors are optional.
+    pub(super) fn unknown_path(&self) -> Option<PathAndQuery> {
+        let is_unknown = self.route.name() == UNKNOWN;
+        is_unknown.then(|| self.request.uri().path_and_query().cloned())?
+    }
+}
+
 /// All methods of a server.
 #[derive(Debug)]
 pub(crate) struct Routes {

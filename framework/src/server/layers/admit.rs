@@ -1,4 +1,4 @@
-//! Admits a call to the code of users, or says why not.
+//! Admits a call to the code of users, or says why not; and says what is missing where handlers only say that something is.
 
 use std::{
     convert::Infallible,
@@ -7,10 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::{HeaderMap, Response, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tonic::Status;
+use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -49,6 +49,7 @@ where
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
         match routed.route.admit() {
             Ok(place) => AdmitFuture::Admitted {
+                unknown: routed.unknown_path(),
                 inner: self.inner.call(routed),
                 place,
             },
@@ -62,7 +63,7 @@ pin_project! {
     #[project = Projected]
     pub(crate) enum AdmitFuture<F> {
         Refused { status: Option<Status> },
-        Admitted { #[pin] inner: F, place: Option<Place> },
+        Admitted { #[pin] inner: F, place: Option<Place>, unknown: Option<PathAndQuery> },
     }
 }
 
@@ -81,14 +82,34 @@ where
                     place: None,
                 })))
             }
-            Projected::Admitted { inner, place } => {
-                let Ok(response) = ready!(inner.poll(cx));
+            Projected::Admitted {
+                inner,
+                place,
+                unknown,
+            } => {
+                let Ok(mut response) = ready!(inner.poll(cx));
+                if let Some(path) = unknown {
+                    name_missing(response.headers_mut(), path);
+                }
                 Poll::Ready(Ok(response.map(|body| AdmitBody {
                     inner: Some(body),
                     place: place.take(),
                 })))
             }
         }
+    }
+}
+
+/// Says which method is not there. Generated code and tonic's routes answer UNIMPLEMENTED and not a word.
+fn name_missing(headers: &mut HeaderMap, path: &PathAndQuery) {
+    let is_bare = !headers.contains_key(Status::GRPC_MESSAGE)
+        && headers
+            .get(Status::GRPC_STATUS)
+            .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unimplemented);
+    if is_bare {
+        let status = Status::unimplemented(format!("this server has no method `{}`", path.path()));
+        // Percent-encoded, it is a header value.
+        let _ = status.add_header(headers);
     }
 }
 

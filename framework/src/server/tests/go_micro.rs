@@ -119,6 +119,54 @@ async fn an_error_is_json_and_a_detail_for_go_micro_and_unchanged_for_others() {
     assert_eq!(details(&theirs), [first, detail()]);
 }
 
+/// A service that has no methods, and says so as generated code does: without a word.
+#[derive(Clone)]
+struct Empty;
+
+impl NamedService for Empty {
+    const NAME: &'static str = "test.Empty";
+}
+
+impl Service<Request<Body>> for Empty {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let response = Response::builder()
+            .header("grpc-status", "12")
+            .header("content-type", "application/grpc");
+        std::future::ready(Ok(response.body(Body::empty()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_there_is_named() {
+    let server = TestServer::start_with(Settings::default(), |builder| builder.add_service(Empty)).await;
+    let connection = server.connect().await;
+    // What a handler says itself stays.
+    let order = tonic::Request::new(Order::new(""));
+    let status = connection.call_at("/test.Echo/Other", order).await.unwrap_err();
+    assert_eq!(status.message(), "no such method");
+    for (asked, missing) in [
+        ("/test.Empty/Call", "/test.Empty/Call"),
+        ("/echo.Empty/Call", "/test.Empty/Call"),
+        ("/echo.Nobody/Call", "/echo.Nobody/Call"),
+    ] {
+        let order = tonic::Request::new(Order::new(""));
+        let status = connection.call_at(asked, order).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.message(), format!("this server has no method `{missing}`"));
+        let status = connection.call_at(asked, from_go_micro("")).await.unwrap_err();
+        let read: Value = serde_json::from_str(status.message()).unwrap();
+        assert_eq!(read["detail"], format!("this server has no method `{missing}`"));
+    }
+}
+
 #[tokio::test]
 async fn what_the_server_itself_answers_reads_the_same() {
     let server = TestServer::start(Settings::default()).await;
@@ -131,6 +179,7 @@ async fn what_the_server_itself_answers_reads_the_same() {
         let status = connection.call_at(path, from_go_micro(text)).await.unwrap_err();
         let read: Value = serde_json::from_str(status.message()).unwrap();
         assert_eq!(read["code"], code, "{path} {text}");
+        assert_ne!(read["detail"], "", "{path} {text}");
         assert!(!status.message().contains("secret"), "{status}");
         assert_eq!(details(&status).len(), 1);
     }
