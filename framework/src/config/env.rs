@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 30] = [
+pub(super) const TABLE: [(&str, &str); 33] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -47,6 +47,12 @@ pub(super) const TABLE: [(&str, &str); 30] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp.endpoint"),
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "telemetry.otlp.endpoint"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp.protocol"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "telemetry.otlp.ca_file"),
+    (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "telemetry.otlp.client_certificate_file",
+    ),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "telemetry.otlp.client_key_file"),
     ("OTEL_SERVICE_NAME", "telemetry.otlp.service_name"),
 ];
 

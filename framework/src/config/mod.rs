@@ -35,6 +35,9 @@
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | `telemetry.otlp.endpoint` |
 //! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | `telemetry.otlp.endpoint`, before the one above |
 //! | `OTEL_EXPORTER_OTLP_PROTOCOL` | `telemetry.otlp.protocol` |
+//! | `OTEL_EXPORTER_OTLP_CERTIFICATE` | `telemetry.otlp.ca_file` |
+//! | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` | `telemetry.otlp.client_certificate_file` |
+//! | `OTEL_EXPORTER_OTLP_CLIENT_KEY` | `telemetry.otlp.client_key_file` |
 //! | `OTEL_SERVICE_NAME` | `telemetry.otlp.service_name` |
 //!
 //! Durations are written `30s`, `1m 30s`, `500ms`, or as a bare number of seconds. Sizes are bytes. The table `[run]`
@@ -63,6 +66,8 @@ use ::config::{Config, Value, ValueKind};
 pub(crate) use consul::Consul;
 pub(crate) use env::Environment;
 pub(crate) use etcd::Etcd;
+#[cfg(feature = "otel")]
+pub(crate) use otlp::Otlp;
 pub(crate) use value::DURATION_MAX;
 
 use self::{file::File, typed::Typed};

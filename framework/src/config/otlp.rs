@@ -25,6 +25,9 @@ pub(super) struct Telemetry {
 struct Typed {
     endpoint: Option<Parsed<String>>,
     protocol: Option<Parsed<String>>,
+    ca_file: Option<Parsed<String>>,
+    client_certificate_file: Option<Parsed<String>>,
+    client_key_file: Option<Parsed<String>>,
     service_name: Option<Parsed<String>>,
 }
 
@@ -35,6 +38,9 @@ struct Typed {
 pub(crate) struct Otlp {
     pub(crate) endpoint: Option<String>,
     pub(crate) protocol: Option<String>,
+    pub(crate) ca_file: Option<String>,
+    pub(crate) client_certificate_file: Option<String>,
+    pub(crate) client_key_file: Option<String>,
     pub(crate) service_name: Option<String>,
 }
 
@@ -47,6 +53,9 @@ impl super::Loaded {
         Otlp {
             endpoint: text(typed.endpoint),
             protocol: text(typed.protocol),
+            ca_file: text(typed.ca_file),
+            client_certificate_file: text(typed.client_certificate_file),
+            client_key_file: text(typed.client_key_file),
             service_name: text(typed.service_name),
         }
     }

@@ -1,9 +1,12 @@
 //! Where spans go: to a collector, over OTLP.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, fs, sync::Arc, time::Duration};
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+    tonic_types::transport::{Certificate, ClientTlsConfig, Identity},
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkError,
@@ -14,7 +17,7 @@ use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
 use crate::{
     Error, ErrorKind, Result,
-    config::{Environment, Loaded},
+    config::{self, Environment, Loaded},
     control::Control,
 };
 
@@ -80,22 +83,31 @@ impl Otlp {
         Self::configured(service, &Loaded::load(&Environment::Process)?)
     }
 
-    /// Sends to the collector at `endpoint`, such as `http://127.0.0.1:4317`, whatever the configuration says. Touches no
-    /// network.
+    /// Sends to the collector at `endpoint`, such as `http://127.0.0.1:4317`, whatever the configuration says; to
+    /// `https://…` over TLS, if the system trusts its certificate. Touches no network.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] for an endpoint that is none, [`ErrorKind::Server`] when the thread that sends cannot be started.
     pub fn to(service: &str, endpoint: &str) -> Result<Self> {
+        Self::start(service, endpoint, &config::Otlp::default())
+    }
+
+    fn start(service: &str, endpoint: &str, settings: &config::Otlp) -> Result<Self> {
         let control = Control::start().map_err(|error| {
             Error::new(ErrorKind::Server, "start the thread that sends spans").with_source(error)
         })?;
-        let checked = checked(endpoint)?;
+        let (checked, is_tls) = checked(endpoint)?;
+        let exporter = SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(checked)
+            .with_timeout(EXPORT_TIMEOUT);
+        let exporter = match is_tls {
+            true => exporter.with_tls_config(tls(settings)?),
+            false => exporter,
+        };
         let exporter = control.enter(|| {
-            SpanExporter::builder()
-                .with_tonic()
-                .with_endpoint(checked)
-                .with_timeout(EXPORT_TIMEOUT)
+            exporter
                 .build()
                 .map_err(|error| Error::config(format!("send spans to {endpoint:?}")).with_source(error))
         })?;
@@ -135,7 +147,7 @@ impl Otlp {
             )));
         }
         let service = otlp.service_name.as_deref().unwrap_or(service);
-        Self::to(service, endpoint).map_err(|error| {
+        Self::start(service, endpoint, &otlp).map_err(|error| {
             let from = from("telemetry.otlp.endpoint");
             Error::new(error.kind(), format!("{from}: {error:#}"))
         })
@@ -165,8 +177,8 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] when the collector has not taken them in time, [`ErrorKind::Server`] when it has not taken them
-    /// at all.
+    /// [`ErrorKind::Timeout`] when the collector has not answered in time, [`ErrorKind::Server`] when what sends has ended. That
+    /// the collector refuses the spans, or cannot be connected to, is no error: OpenTelemetry's processor does not tell.
     pub async fn shutdown(&self, timeout: Duration) -> Result<()> {
         let Some(sending) = self.sending.clone() else {
             return Ok(());
@@ -192,16 +204,39 @@ fn is_of_transport(target: &str) -> bool {
     OWN_TRANSPORT.contains(&root)
 }
 
-/// The endpoint, if it is one that can be sent to.
-fn checked(endpoint: &str) -> Result<String> {
+/// The endpoint, if it is one that can be sent to, and whether that is over TLS.
+fn checked(endpoint: &str) -> Result<(String, bool)> {
     let uri: Option<http::Uri> = endpoint.parse().ok();
-    let is_one = |uri: &http::Uri| uri.scheme_str() == Some("http") && uri.port().is_some();
-    if uri.as_ref().is_some_and(is_one) {
-        return Ok(endpoint.to_owned());
+    let scheme = uri.as_ref().filter(|uri| uri.port().is_some());
+    match scheme.and_then(http::Uri::scheme_str) {
+        Some("http") => Ok((endpoint.to_owned(), false)),
+        Some("https") => Ok((endpoint.to_owned(), true)),
+        _ => Err(Error::config(format!(
+            "{endpoint:?} is no collector that spans can be sent to; allowed are http://HOST:PORT and https://HOST:PORT, \
+             where gRPC is spoken"
+        ))),
     }
-    Err(Error::config(format!(
-        "{endpoint:?} is no collector that spans can be sent to; allowed is http://HOST:PORT, where gRPC is spoken without TLS"
-    )))
+}
+
+/// Whose certificate a collector may have, and our own if it asks for one.
+fn tls(settings: &config::Otlp) -> Result<ClientTlsConfig> {
+    let config = match &settings.ca_file {
+        Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match (&settings.client_certificate_file, &settings.client_key_file) {
+        (Some(certificate), Some(key)) => {
+            Ok(config.identity(Identity::from_pem(read(certificate)?, read(key)?)))
+        }
+        (None, None) => Ok(config),
+        _ => Err(Error::config(
+            "`telemetry.otlp.client_certificate_file` and `telemetry.otlp.client_key_file` are given together or not at all",
+        )),
+    }
+}
+
+fn read(file: &str) -> Result<Vec<u8>> {
+    fs::read(file).map_err(|error| Error::config(format!("read {file:?}")).with_source(error))
 }
 
 impl fmt::Debug for Sending {

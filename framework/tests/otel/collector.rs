@@ -12,7 +12,10 @@ use opentelemetry_proto::tonic::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, ServerTlsConfig},
+};
 
 /// What has arrived.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,8 @@ pub(crate) struct Taken {
     /// The name in the resource.
     pub(crate) service: String,
     pub(crate) spans: Vec<Span>,
+    /// Of the last request.
+    pub(crate) metadata: http::HeaderMap,
 }
 
 impl Taken {
@@ -53,6 +58,7 @@ impl TraceService for Taking {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let mut taken = self.0.lock().unwrap();
+        taken.metadata = request.metadata().clone().into_headers();
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.unwrap_or_default().attributes;
             taken.service = text(&attributes, "service.name").unwrap_or_default();
@@ -72,12 +78,20 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Server::builder()).await
+    }
+
+    pub(crate) async fn start_over_tls(tls: ServerTlsConfig) -> Self {
+        Self::start_with(Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn start_with(mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, taking) = (listener.local_addr().unwrap(), Taking::default());
         let service = TraceServiceServer::new(taking.clone());
         let serving = tokio::spawn(async move {
-            let server = tonic::transport::Server::builder().add_service(service);
             server
+                .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
                 .unwrap();
@@ -91,6 +105,10 @@ impl Collector {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn taken(&self) -> Taken {

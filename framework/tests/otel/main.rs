@@ -5,6 +5,7 @@
 
 mod collector;
 mod relay;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -220,12 +221,12 @@ fn an_endpoint_that_is_none_says_what_is_allowed() {
     for wrong in [
         "",
         "127.0.0.1:4317",
-        "https://collector:4317",
+        "https://collector",
         "http://collector",
         "ftp://collector:1",
     ] {
         let error = Otlp::to("relay", wrong).unwrap_err();
         assert_eq!(error.kind(), micro::ErrorKind::Config, "{wrong}");
-        assert!(error.to_string().contains("http://HOST:PORT"), "{error}");
+        assert!(error.to_string().contains("https://HOST:PORT"), "{error}");
     }
 }
