@@ -14,6 +14,7 @@ mod adaptive;
 mod addresses;
 mod builder;
 mod connection;
+mod heads;
 mod health;
 mod layers;
 mod listener;

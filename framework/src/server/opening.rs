@@ -15,6 +15,8 @@ use tokio::{
     time::{Duration, sleep},
 };
 
+use super::heads::Heads;
+
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_LENGTH: usize = 9;
@@ -88,10 +90,17 @@ impl<Io> WatchedIo<Io> {
         }
     }
 
-    fn watch(&mut self, bytes: &[u8]) {
-        let Some(reader) = &mut self.reader else { return };
-        if self.opening.requested.load(Relaxed) || !reader.read(bytes, &self.opening) {
+    fn watch(&mut self, bytes: &mut [u8]) {
+        let is_over = match &mut self.reader {
+            // Every request has an end that could be read in two ways.
+            Some(Reader::Http1(heads)) => return heads.read(bytes),
+            Some(_) => self.opening.requested.load(Relaxed),
+            None => true,
+        };
+        if is_over {
             self.reader = None;
+        } else if let Some(reader) = &mut self.reader {
+            reader.read(bytes, &self.opening);
         }
     }
 }
@@ -101,6 +110,7 @@ impl<Io> WatchedIo<Io> {
 enum Reader {
     Sniffing { matched: usize },
     Frames(Frames),
+    Http1(Heads),
 }
 
 #[derive(Debug, Default)]
@@ -112,27 +122,32 @@ struct Frames {
 }
 
 impl Reader {
-    /// Takes notice of what was read; says whether there is more to watch.
-    fn read(&mut self, mut bytes: &[u8], opening: &Opening) -> bool {
+    /// Takes notice of what was read.
+    fn read(&mut self, mut bytes: &mut [u8], opening: &Opening) {
         if let Self::Sniffing { matched } = self {
             let compared = (PREFACE.len() - *matched).min(bytes.len());
             if bytes[..compared] != PREFACE[*matched..*matched + compared] {
                 // HTTP/1: its first request is owed as a whole, so there are no pieces to watch.
                 opening.sniffed.store(true, Relaxed);
-                return false;
+                let mut heads = Heads::new();
+                heads.read(&mut PREFACE[..*matched].to_vec());
+                heads.read(bytes);
+                *self = Self::Http1(heads);
+                return;
             }
             *matched += compared;
-            bytes = &bytes[compared..];
+            bytes = &mut bytes[compared..];
             if *matched < PREFACE.len() {
-                return true;
+                return;
             }
             opening.sniffed.store(true, Relaxed);
             *self = Self::Frames(Frames::default());
         }
-        if let Self::Frames(frames) = self {
-            frames.read(bytes, opening);
+        match self {
+            Self::Frames(frames) => frames.read(bytes, opening),
+            Self::Http1(heads) => heads.read(bytes),
+            Self::Sniffing { .. } => {}
         }
-        true
     }
 }
 
@@ -182,7 +197,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for WatchedIo<Io> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         if self.reader.is_some() {
-            self.watch(&buffer.filled()[before..]);
+            self.watch(&mut buffer.filled_mut()[before..]);
         }
         Poll::Ready(Ok(()))
     }
@@ -228,7 +243,7 @@ mod tests {
         let opening = Opening::default();
         let mut reader = Reader::Sniffing { matched: 0 };
         for piece in pieces {
-            reader.read(piece, &opening);
+            reader.read(&mut piece.to_vec(), &opening);
         }
         (opening, reader)
     }

@@ -185,3 +185,23 @@ async fn a_listener_that_panics_is_a_failure_of_the_server() {
     assert_eq!(error.kind(), crate::ErrorKind::Server);
     server.drain(LONG).await;
 }
+
+#[tokio::test]
+async fn a_line_feed_alone_is_refused_in_every_request_of_a_connection() {
+    let server = TestServer::start(Settings::default()).await;
+    let good = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (before, status) in [("", 1), (good, 2)] {
+        let bad = format!("{before}GET /health HTTP/1.1\r\nhost: x\nx-a: b\r\n\r\n{good}");
+        let mut io = server.tcp().await;
+        tokio::io::AsyncWriteExt::write_all(&mut io, bad.as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        timeout(LONG, io.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), status, "{answer}");
+        assert!(answer.contains("HTTP/1.1 400 "), "{answer}");
+    }
+}
