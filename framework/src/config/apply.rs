@@ -80,6 +80,10 @@ impl Loaded {
             typed.handshake_timeout.map(|span| span.0),
         );
         set(
+            &mut settings.write_timeout,
+            typed.write_timeout.map(|span| span.0),
+        );
+        set(
             &mut settings.header_size_max,
             typed.header_size_max.map(|count| count.0),
         );

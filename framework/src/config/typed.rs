@@ -70,6 +70,7 @@ pub(super) struct Server {
     pub(super) calls_max: Option<Count<usize>>,
     pub(super) calls_adaptive: Option<Flag>,
     pub(super) handshake_timeout: Option<Span>,
+    pub(super) write_timeout: Option<Span>,
     pub(super) header_size_max: Option<Count<u32>>,
     pub(super) message_size_max: Option<Count<usize>>,
     pub(super) connection_age_max: Option<MaybeSpan>,

@@ -195,7 +195,9 @@ impl ServerBuilder {
         reflection::add_to(&mut self.routes, &described, &self.descriptors)?;
         let handlers = Handlers::new(self.routes.routes().prepare(), self.layers);
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let web = self.web.map(|web| web::measured(web, &self.telemetry, scheme));
+        let web = self
+            .web
+            .map(|web| web::measured(web, &self.telemetry, scheme, settings.write_timeout));
         let probe = ProbeLayer::new(health.clone(), self.telemetry.clone()).web(web);
         Ok(UnboundServer {
             stack: stack::stack(self.service, &settings, probe, routes, handlers),

@@ -22,6 +22,7 @@ use super::{
     Settings,
     addresses::Addresses,
     opening::{Opening, WatchedIo},
+    patient::Patient,
     securing::Securing,
     sending::{Open, OpenCalls, Sending},
     stack::Stack,
@@ -143,7 +144,10 @@ impl Connections {
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let opening = Arc::new(Opening::default());
-        let io = TokioIo::new(WatchedIo::new(io, Arc::clone(&opening)));
+        let io = TokioIo::new(WatchedIo::new(
+            Patient::new(io, self.settings.write_timeout),
+            Arc::clone(&opening),
+        ));
         let mut gather = Gather::default();
         let open_calls = OpenCalls::new(gather.batch());
         let http = self.http(Arc::clone(&open_calls));

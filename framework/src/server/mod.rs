@@ -21,6 +21,7 @@ mod listener;
 mod load;
 mod metrics;
 mod opening;
+mod patient;
 mod reflection;
 mod route;
 mod securing;

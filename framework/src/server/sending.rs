@@ -36,6 +36,11 @@ pub(super) fn until(deadline: Instant) {
     let _ = DEADLINE.try_with(|cell| cell.set(Some(deadline)));
 }
 
+/// The answer of this task waits for whoever makes it, and may.
+pub(super) fn whenever() {
+    let _ = DEADLINE.try_with(|cell| cell.set(None));
+}
+
 /// Whether the answer of this task is dropped because its deadline has passed.
 pub(super) fn is_cut() -> bool {
     DEADLINE
@@ -124,8 +129,15 @@ impl<F: Future> Future for Sending<F> {
         let Some(deadline) = deadline.filter(|_| polled.is_pending()) else {
             return polled.map(drop);
         };
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline + GRACE)));
+        let end = deadline + GRACE;
+        // It moves where each part of the answer has a time of its own.
+        if this
+            .timer
+            .as_ref()
+            .as_pin_ref()
+            .is_none_or(|timer| timer.deadline() != end)
+        {
+            this.timer.set(Some(sleep_until(end)));
         }
         let timer = this.timer.as_mut().as_pin_mut().expect("it was just set");
         ready!(timer.poll(cx));

@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// How long a connection may take to say what it is: until its first request's headers, or, for an HTTP/2 client
     /// that connects ahead of its calls, its settings. Default: 5 s.
     pub(crate) handshake_timeout: Duration,
+    /// How long a peer may take nothing of what waits to be sent to it; then its connection ends, or, over HTTP/2 and where it
+    /// is the answer to plain HTTP, the stream. Default: 30 s.
+    pub(crate) write_timeout: Duration,
     /// Bytes of the headers of one request. Default: 16 KiB.
     pub(crate) header_size_max: u32,
     /// Bytes of one request message as sent, so compressed. It can only lower what tonic allows, 4 MiB, which is also
@@ -65,6 +68,7 @@ impl Default for Settings {
             calls_max: 10_000,
             calls_adaptive: false,
             handshake_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(30),
             header_size_max: 16 * 1024,
             message_size_max: MESSAGE_SIZE_OF_TONIC,
             connection_age_max: Some(Duration::from_secs(3600)),
@@ -90,6 +94,7 @@ impl Settings {
             ("header_size_max", self.header_size_max == 0),
             ("message_size_max", self.message_size_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),
+            ("write_timeout", self.write_timeout.is_zero()),
             (
                 "connection_age_max",
                 self.connection_age_max == Some(Duration::ZERO),

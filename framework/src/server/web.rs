@@ -1,4 +1,4 @@
-//! Measures each request of plain HTTP from its headers to the end of its answer.
+//! Measures each request of plain HTTP from its headers to the end of its answer, each part of which has to be taken in time.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,13 +13,15 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use metrics::{Histogram, Unit};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tonic::{Status, body::Body};
 use tower::{ServiceExt as _, service_fn};
 
-use super::layers::handlers::BoxService;
+use super::{layers::handlers::BoxService, sending};
 use crate::telemetry::{Metric, Telemetry};
 
+/// The most that is handed over at once: who takes so little in the time that a part has is too slow to wait for.
+const PART_MAX: usize = 64 * 1024;
 /// How many routes have series of their own.
 const ROUTES_MAX: usize = 256;
 /// What stands for methods and routes that have none.
@@ -54,8 +56,14 @@ impl HttpRoute {
     }
 }
 
-/// The same service, with each of its answers measured. `scheme` is that of its requests.
-pub(super) fn measured(web: BoxService, telemetry: &Telemetry, scheme: &'static str) -> BoxService {
+/// The same service, with each of its answers measured, and over HTTP/2 reset when no part of it is taken for `write_timeout`.
+/// `scheme` is that of its requests.
+pub(super) fn measured(
+    web: BoxService,
+    telemetry: &Telemetry,
+    scheme: &'static str,
+    write_timeout: Duration,
+) -> BoxService {
     let meter = Arc::new(Meter {
         telemetry: telemetry.clone(),
         scheme,
@@ -77,6 +85,8 @@ pub(super) fn measured(web: BoxService, telemetry: &Telemetry, scheme: &'static 
             let body = |inner| {
                 Body::new(MeasuredBody {
                     inner,
+                    rest: Bytes::new(),
+                    write_timeout,
                     _measured: measured,
                 })
             };
@@ -181,6 +191,9 @@ impl Drop for Measured {
 #[derive(Debug)]
 struct MeasuredBody {
     inner: Body,
+    /// What is left of a part that was too large.
+    rest: Bytes,
+    write_timeout: Duration,
     _measured: Measured,
 }
 
@@ -192,24 +205,47 @@ impl http_body::Body for MeasuredBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            match Pin::new(&mut this.inner).poll_frame(cx).map_ok(Frame::into_data) {
+                Poll::Ready(Some(Ok(Ok(data)))) => this.rest = data,
+                Poll::Ready(Some(Ok(Err(others)))) => return Poll::Ready(Some(Ok(others))),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    sending::whenever();
+                    return Poll::Pending;
+                }
+            }
+        }
+        sending::until(Instant::now() + this.write_timeout);
+        let part = this.rest.split_to(this.rest.len().min(PART_MAX));
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (inner, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
-    use tokio::time::{Duration, advance};
+    use tokio::time::advance;
 
     use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn answering(
         answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static,
@@ -236,7 +272,7 @@ mod tests {
             response.extensions_mut().insert(HttpRoute::new("/books/{id}"));
             response
         });
-        let web = measured(web, &telemetry, "http");
+        let web = measured(web, &telemetry, "http", TIMEOUT);
         let Ok(answer) = web.clone().oneshot(request("GET", "/books/7")).await;
         assert!(!telemetry.render().contains("http_server"), "the answer goes on");
         advance(Duration::from_secs(3)).await;
@@ -255,7 +291,7 @@ mod tests {
     async fn who_leaves_before_the_answer_has_no_status_and_a_method_that_is_made_up_no_series() {
         let telemetry = Telemetry::new();
         let silent = BoxService::new(service_fn(|_| std::future::pending()));
-        let web = measured(silent, &telemetry, "http");
+        let web = measured(silent, &telemetry, "http", TIMEOUT);
         let mut answer = Box::pin(web.oneshot(request("MADE-UP", "/")));
         assert!(futures_util::poll!(&mut answer).is_pending());
         drop(answer);
@@ -277,7 +313,7 @@ mod tests {
                 .insert(HttpRoute::new(request.uri().path()));
             response
         });
-        let web = measured(web, &telemetry, "https");
+        let web = measured(web, &telemetry, "https", TIMEOUT);
         for number in 0..ROUTES_MAX + 10 {
             let path = format!("/{number}");
             let Ok(_) = web.clone().oneshot(request("GET", &path)).await;
@@ -289,5 +325,26 @@ mod tests {
             text.contains("http_route=\"_OTHER\",http_response_status_code=\"200\"} 10"),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_handed_over_in_parts_and_is_the_same() {
+        let whole: Bytes = (0..PART_MAX * 2 + 7).map(|at| at.to_le_bytes()[0]).collect();
+        let given = whole.clone();
+        let web = answering(move |_| Response::new(Body::new(http_body_util::Full::from(given.clone()))));
+        let web = measured(web, &Telemetry::new(), "http", TIMEOUT);
+        let Ok(answer) = web.oneshot(request("GET", "/")).await;
+        let mut body = answer.into_body();
+        let (mut sizes, mut taken) = (Vec::new(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            assert!(!body.is_end_stream() || sizes.len() == 2);
+            let data = frame.unwrap().into_data().unwrap();
+            sizes.push(data.len());
+            taken.extend_from_slice(&data);
+            let left = (whole.len() - taken.len()) as u64;
+            assert_eq!(body.size_hint().exact(), Some(left));
+        }
+        assert_eq!(sizes, [PART_MAX, PART_MAX, 7]);
+        assert_eq!(taken, whole);
     }
 }

@@ -187,6 +187,50 @@ async fn a_listener_that_panics_is_a_failure_of_the_server() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_taken_is_reset_and_one_that_is_comes_whole() {
+    const LENGTH: usize = 1024 * 1024;
+    let settings = Settings {
+        write_timeout: Duration::from_secs(1),
+        ..Settings::default()
+    };
+    let server = TestServer::start_with(settings, |builder| {
+        builder.web(tower::service_fn(async |_: http::Request<tonic::body::Body>| {
+            let body = http_body_util::Full::from(vec![7; LENGTH]);
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        }))
+    })
+    .await;
+    let (mut requests, connection) = h2::client::handshake(server.tcp().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut answer = async || {
+        requests = requests.clone().ready().await.unwrap();
+        let request = http::Request::get("http://x/large").body(()).unwrap();
+        let (response, _) = requests.send_request(request, true).unwrap();
+        response.await.unwrap().into_body()
+    };
+    let mut left = answer().await;
+    let reset = loop {
+        // What was sent before its window was full, and then the end of patience.
+        match timeout(LONG, left.data()).await.unwrap() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("it came whole, although nothing was taken"),
+        }
+    };
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL), "{reset}");
+    // With what it had of the connection's window.
+    drop(left);
+    let (mut taken, mut length) = (answer().await, 0);
+    while let Some(data) = timeout(LONG, taken.data()).await.unwrap() {
+        let data = data.unwrap();
+        length += data.len();
+        taken.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert_eq!(length, LENGTH);
+    connection.abort();
+}
+
+#[tokio::test]
 async fn a_line_feed_alone_is_refused_in_every_request_of_a_connection() {
     let server = TestServer::start(Settings::default()).await;
     let good = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
