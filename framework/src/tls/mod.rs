@@ -18,6 +18,7 @@ pub(crate) use self::{
     client::ClientTls,
     server::{Secured, ServerTls},
 };
+#[cfg(feature = "tls")]
 use crate::{Error, Result};
 
 /// How many handshakes may be under way when nobody says otherwise.
