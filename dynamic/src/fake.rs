@@ -329,7 +329,7 @@ fn name(order: &DynamicMessage) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// A greeting; an error for `nobody` and for `broken`; for `metadata` the names of what came with the call; and for names
+/// A greeting; an error for `nobody`, for `broken`, and for `gone`, as if the method were; for `metadata` the names of what came with the call; and for names
 /// that begin with `x-`, with commas between them, what came under them.
 fn reply(
     method: &MethodDescriptor,
@@ -341,6 +341,7 @@ fn reply(
     let message = match name {
         "nobody" => return Err(Status::not_found("there is nobody")),
         "broken" => return Err(Status::internal("password=hunter2 at db-7")),
+        "gone" => return Err(Status::unimplemented("the method is gone")),
         "metadata" => names(metadata),
         headers if headers.starts_with("x-") => values(headers, metadata),
         name => format!("Hello {name}{}", suffix.unwrap_or_default()),

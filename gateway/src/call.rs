@@ -301,6 +301,12 @@ impl Calls {
     }
 
     fn fault_of_call(&self, call: &Call<'_>, status: &Status) -> Fault {
+        self.note_failure(call, status);
+        Fault::of_call(status, call.to.route.method.parent_pool())
+    }
+
+    /// What follows from a call that came to nothing, in whatever form it was asked for.
+    fn note_failure(&self, call: &Call<'_>, status: &Status) {
         if status.code() == Code::Unimplemented {
             call.to.exported.doubt();
         }
@@ -308,7 +314,6 @@ impl Calls {
             let (service, method) = (&*call.to.service, call.to.route.name());
             tracing::warn!(service, method, id = call.id.as_str(), %status, "a call failed");
         }
-        Fault::of_call(status, call.to.route.method.parent_pool())
     }
 }
 

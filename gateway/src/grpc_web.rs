@@ -1,6 +1,10 @@
 //! gRPC-Web: what browsers can send of gRPC, passed through to exported methods as the bytes it is.
 
-use std::{convert::Infallible, pin::Pin};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::{Stream, stream};
@@ -74,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) metadata: MetadataMap,
     pub(crate) deadline: Instant,
     pub(crate) message_size_max: usize,
+    /// Where it is told why the call came to nothing.
+    pub(crate) failure: Arc<OnceLock<Status>>,
     /// The place of the request among those worked on.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -171,10 +177,12 @@ impl tonic::server::ServerStreamingService<Bytes> for Handler {
         let call = self.0.take();
         Box::pin(async move {
             let call = call.ok_or_else(|| Status::new(Code::Internal, "a request is answered once"))?;
+            let failure = Arc::clone(&call.failure);
             let passed = call.pass(request.into_inner()).await;
             passed.map_err(|status| {
-                tracing::debug!(%status, "a call of gRPC-Web failed");
-                fault::shown(&status)
+                let shown = fault::shown(&status);
+                failure.get_or_init(|| status);
+                shown
             })
         })
     }

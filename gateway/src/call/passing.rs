@@ -1,5 +1,7 @@
 //! One request of gRPC-Web, from what was found for it to its answer.
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -33,8 +35,14 @@ impl Calls {
             metadata,
             deadline: call.deadline,
             message_size_max: self.settings.body_size_max,
+            failure: Arc::default(),
             place,
         };
-        Ok(passed.answer(parts.headers, body).await)
+        let failure = Arc::clone(&passed.failure);
+        let answer = passed.answer(parts.headers, body).await;
+        if let Some(status) = failure.get() {
+            self.note_failure(&call, status);
+        }
+        Ok(answer)
     }
 }

@@ -10,7 +10,7 @@ use prost_reflect::{DynamicMessage, Value};
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use super::support::Shop;
+use super::support::{Shop, until};
 use crate::Settings;
 
 const BINARY: &str = "application/grpc-web+proto";
@@ -204,4 +204,19 @@ async fn limits_and_other_kinds_hold_here_too() {
     .await;
     assert_eq!(page.headers()["grpc-status"], "7");
     assert_eq!(shop.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_method_that_a_node_does_not_have_is_looked_for_anew_as_it_is_with_json() {
+    let shop = Shop::exporting(&["shop"]).await;
+    assert_eq!(status(&shop, "/shop.Shop/Order", order("gone"), &[]).await, "12");
+    until("the node is asked again", || async {
+        shop.fake.reflections() == 2
+    })
+    .await;
+    assert_eq!(
+        shop.post("/shop/shop/order", r#"{"name":"gone"}"#).await.status,
+        501
+    );
+    until("and once more", || async { shop.fake.reflections() == 3 }).await;
 }

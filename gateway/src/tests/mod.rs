@@ -6,6 +6,7 @@ mod dashboard;
 mod edge;
 mod grpc_web;
 mod hostile;
+mod metrics;
 pub(crate) mod support;
 mod tokens;
 mod versions;
