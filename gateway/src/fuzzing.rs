@@ -1,7 +1,9 @@
-//! What holds of paths, queries and bodies whatever is written; a fuzzer writes it, and tests replay what it has found.
+//! What holds of paths, queries, bodies, templates and tokens whatever is written; a fuzzer writes it, and tests replay what it has found.
 
 use std::str;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign, get_current_timestamp};
 use prost_reflect::{
     DescriptorPool, MessageDescriptor,
     prost_types::{
@@ -9,8 +11,15 @@ use prost_reflect::{
         field_descriptor_proto::Label, field_descriptor_proto::Type,
     },
 };
+use serde_json::Value;
 
-use crate::{path::Path, query, request, segments::Segments};
+use crate::{
+    path::Path,
+    query, request,
+    segments::Segments,
+    template::{Segment, Template, Variable},
+    tokens::{Keys, Tokens, verify},
+};
 
 /// How deep the bodies of the fuzzer may be nested.
 const DEPTH_MAX: usize = 64;
@@ -75,6 +84,90 @@ pub fn json(data: &[u8]) {
     }
 }
 
+/// A template that is taken says one thing alone, and whatever path fits it gives values that stand in the path.
+///
+/// # Panics
+///
+/// When that does not hold.
+pub fn template(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (text, path) = text.split_once('\n').unwrap_or((text, "/a/b/c"));
+    let Ok(template) = Template::parse(text) else {
+        return;
+    };
+    assert!(text.starts_with('/') && template.segments.len() <= 32);
+    let rest = template
+        .segments
+        .iter()
+        .position(|segment| *segment == Segment::Rest);
+    assert!(rest.is_none_or(|at| at + 1 == template.segments.len()));
+    for segment in &template.segments {
+        // A literal that no path has could never be reached.
+        if let Segment::Literal(literal) = segment {
+            let alone = Segments::parse(&format!("/{literal}"));
+            assert!(
+                alone.is_some_and(|alone| alone.parts == [literal.as_str()]),
+                "{literal:?}"
+            );
+        }
+    }
+    let mut fields: Vec<_> = template
+        .variables
+        .iter()
+        .map(|variable| &variable.field)
+        .collect();
+    fields.sort();
+    fields.dedup();
+    assert_eq!(fields.len(), template.variables.len());
+    let within = |variable: &Variable| variable.segments.end <= template.segments.len();
+    assert!(template.variables.iter().all(within));
+    if let Some(path) = Segments::parse(path) {
+        let whole = path.parts.join("/");
+        for (_, value) in template.values(&path.parts) {
+            assert!(whole.contains(&value), "{value:?}");
+        }
+    }
+}
+
+/// No token does harm that the bytes are, and none holds that is signed with what it says of itself unless it was signed with
+/// the secret, has not expired, and is of the right issuer for the right audience. Nor does a file of keys do harm.
+///
+/// # Panics
+///
+/// When that does not hold.
+pub fn token(data: &[u8]) {
+    // What is wrong with a file, it says.
+    let _ = Keys::parse(data).map(|keys| keys.len());
+    let Ok(text) = str::from_utf8(data) else { return };
+    let secret = URL_SAFE_NO_PAD.encode(SECRET);
+    let jwks = format!(r#"{{"keys":[{{"kty":"oct","alg":"HS256","k":"{secret}"}}]}}"#);
+    let keys = Keys::parse(jwks.as_bytes()).expect("the key above is sound");
+    let settings = Tokens::fuzzed();
+    // Nobody signed it.
+    assert!(verify(text, &keys, &settings).is_err());
+    let (header, claims) = text.split_once('\n').unwrap_or((r#"{"alg":"HS256"}"#, text));
+    let [header, payload] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+    let signed = format!("{header}.{payload}");
+    let key = EncodingKey::from_secret(SECRET);
+    let signature = sign(signed.as_bytes(), &key, Algorithm::HS256).expect("a secret signs anything");
+    if verify(&format!("{signed}.{signature}"), &keys, &settings).is_err() {
+        return;
+    }
+    let claims: Value = serde_json::from_str(claims).expect("what holds is JSON");
+    let expires = claims["exp"].as_f64().expect("what holds says until when");
+    // It may be as much later than the clock was as the test is slow.
+    assert!(expires + 60.0 >= get_current_timestamp() as f64, "{claims}");
+    let says = |name: &str, expected: &str| match &claims[name] {
+        Value::String(one) => one == expected,
+        Value::Array(several) => several.iter().any(|one| one == expected),
+        _ => false,
+    };
+    assert!(says("iss", "https://id") && says("aud", "shop"), "{claims}");
+}
+
+/// What tokens of the fuzzer are signed with.
+const SECRET: &[u8] = b"a secret that no token is worth keeping";
+
 /// A message that holds itself, and a field of each of the kinds whose JSON differs.
 fn descriptor() -> MessageDescriptor {
     let field = |(name, number, kind, label): (&str, i32, Type, Label)| FieldDescriptorProto {
@@ -119,6 +212,8 @@ mod tests {
     fn what_a_fuzzer_wrote_does_no_harm() {
         replay("gateway_path", super::path);
         replay("gateway_json", super::json);
+        replay("gateway_template", super::template);
+        replay("gateway_token", super::token);
     }
 
     fn replay(target: &str, property: fn(&[u8])) {

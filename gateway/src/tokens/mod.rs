@@ -25,7 +25,9 @@ pub(crate) use self::{
     settings::{Tokens, tokens},
 };
 use self::{claims::Refusal, file::KeyFile};
-#[cfg(feature = "tokens")]
+#[cfg(all(feature = "tokens", any(test, feature = "fuzzing")))]
+pub(crate) use self::{keys::Keys, token::verify};
+#[cfg(all(feature = "tokens", not(any(test, feature = "fuzzing"))))]
 use self::{keys::Keys, token::verify};
 use crate::{fault::Fault, find::Destination};
 

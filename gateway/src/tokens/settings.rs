@@ -49,6 +49,13 @@ fn leeway() -> Duration {
 }
 
 impl Tokens {
+    /// Those that a fuzzer's tokens are held against.
+    #[cfg(all(feature = "tokens", any(test, feature = "fuzzing")))]
+    pub(crate) fn fuzzed() -> Self {
+        let table = serde_json::json!({ "keys": "k", "issuer": "https://id", "audience": ["shop"] });
+        serde_json::from_value(table).expect("the table above is sound")
+    }
+
     /// Whether this method can be called without a token.
     pub(crate) fn is_open(&self, service: &str, kind: &str, method: &str) -> bool {
         let covers = |export: &Export| export.service() == service && export.holds(kind, method);
