@@ -1,6 +1,9 @@
 //! What is read from the headers of a request, and which of them become metadata of a call.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use tonic::{
@@ -12,13 +15,13 @@ use tonic::{
 use crate::{
     fault::Fault,
     grpc_web,
+    proxies::X_FORWARDED_FOR,
     settings::{Host, Settings, read_duration},
 };
 
 /// The name of a request, in logs here and behind: given by the caller, or made here.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The longest id that a caller may give.
@@ -89,10 +92,10 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
         }
     }
     passed.insert(REQUEST_ID, id.header());
-    if let Some(peer) = peer(request)
-        && let Ok(address) = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
+    if let Some(client) = client(request, settings)
+        && let Ok(address) = HeaderValue::from_str(&client.to_string())
     {
-        passed.insert(FORWARDED_FOR, address);
+        passed.insert(X_FORWARDED_FOR, address);
     }
     let metadata = MetadataMap::from_headers(passed);
     debug_assert!(
@@ -119,9 +122,13 @@ pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Who sent the request, as far as the connection tells.
-pub(crate) fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
-    request.extensions().get::<TcpConnectInfo>()?.remote_addr
+/// Who sent the request: the peer of the connection, or whom trusted proxies speak for.
+pub(crate) fn client<B>(request: &Request<B>, settings: &Settings) -> Option<IpAddr> {
+    let peer = request.extensions().get::<TcpConnectInfo>()?.remote_addr?.ip();
+    Some(match &settings.proxies {
+        Some(proxies) => proxies.client(peer, request.headers()),
+        None => peer.to_canonical(),
+    })
 }
 
 /// Refuses a request that calls this gateway by a name which is not its own: a page may have had its own name resolved to

@@ -37,6 +37,7 @@ mod names;
 mod nodes;
 mod openapi;
 mod path;
+mod proxies;
 mod query;
 mod rate;
 mod request;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use crate::{
     cors::Cors,
     export::{Export, ExportError},
+    proxies::Proxies,
     rate::RateLimit,
     tokens::{self, Tokens},
 };
@@ -65,6 +66,7 @@ pub struct Settings {
     pub(crate) openapi: bool,
     pub(crate) cors: Option<Cors>,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) proxies: Option<Proxies>,
     #[serde(deserialize_with = "tokens::tokens")]
     pub(crate) tokens: Option<Tokens>,
 }
@@ -86,6 +88,7 @@ impl Default for Settings {
             openapi: true,
             cors: None,
             rate_limit: None,
+            proxies: None,
             tokens: None,
         }
     }

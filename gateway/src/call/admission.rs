@@ -25,7 +25,7 @@ impl Calls {
         let subject = claims.and_then(Claims::subject).filter(|_| by == By::Subject);
         let client = match subject {
             Some(subject) => Client::Subject(subject.to_owned()),
-            None => Client::at(headers::peer(request).map(|peer| peer.ip())),
+            None => Client::at(headers::client(request, &self.settings)),
         };
         limiter.take(client).map_err(Fault::too_many)
     }

@@ -5,6 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
+use tonic::transport::server::TcpConnectInfo;
 
 use super::support::{Answer, Shop, begin, send};
 use crate::Settings;
@@ -135,6 +136,46 @@ async fn a_client_that_sends_too_much_is_told_when_to_come_back() {
     assert_eq!(refused.headers[header::RETRY_AFTER], "1");
     assert_eq!(refused.json()["code"], 8);
     assert!(shop.fake.calls() >= 3);
+}
+
+#[tokio::test]
+async fn clients_behind_proxies_of_ours_are_told_apart_and_nobody_else_is_believed() {
+    let shop =
+        shop("rate_limit = { calls_per_second = 1, burst = 1 }\nproxies = { trusted = ['10.0.0.0/8'] }")
+            .await;
+    let from = |peer: &str, said: &str| {
+        let peer = TcpConnectInfo {
+            local_addr: None,
+            remote_addr: Some(peer.parse().unwrap()),
+        };
+        Request::post("/shop/shop/order")
+            .extension(peer)
+            .header("x-forwarded-for", said)
+    };
+    let mut statuses = Vec::new();
+    for (peer, said) in [
+        ("10.0.0.1:1", "203.0.113.1"),
+        ("10.0.0.1:1", "203.0.113.2"),
+        ("10.0.0.2:1", "203.0.113.3, 10.0.0.1"),
+        ("198.51.100.1:1", "203.0.113.4"),
+    ] {
+        statuses.push(send(&shop.gateway, from(peer, said), ADA).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200; 4]);
+    // Of each as many as may come at once have come; a second later there is one more.
+    let again = async |peer: &str, said: &str| send(&shop.gateway, from(peer, said), ADA).await.status;
+    let mut refused = 0;
+    for number in 0..1000 {
+        let made_up = format!("192.0.2.{}", number % 250);
+        refused += u32::from(again("198.51.100.1:1", &made_up).await == 429);
+        if refused > 0 {
+            break;
+        }
+    }
+    assert!(refused > 0, "what a stranger says makes no client of its own");
+    let told = from("10.0.0.1:1", "1.1.1.1, 203.0.113.77");
+    let told = send(&shop.gateway, told, r#"{"name":"x-forwarded-for"}"#).await;
+    assert_eq!(told.json()["message"], "x-forwarded-for=203.0.113.77");
 }
 
 #[test]
