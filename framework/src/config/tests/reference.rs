@@ -1,0 +1,117 @@
+//! The reference says everything that can be set, and nothing else.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn the_reference_holds_every_key_with_its_default() {
+    let loaded = load(REFERENCE, &[]).unwrap();
+    let (mut registry, mut settings, mut who) =
+        (RegistrySettings::default(), Settings::default(), identity());
+    loaded.registry(&mut registry);
+    loaded.lifecycle(&mut settings);
+    loaded.identity(&mut who);
+    assert_eq!(
+        format!("{registry:?}"),
+        format!("{:?}", RegistrySettings::default())
+    );
+    assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+    assert_eq!(format!("{who:?}"), format!("{:?}", identity()));
+    for table in [
+        "registry",
+        "server",
+        "server.tls",
+        "client",
+        "client.tls",
+        "consul",
+        "telemetry.otlp",
+    ] {
+        assert_eq!(keys_in_reference(table), keys_allowed(table), "[{table}]");
+    }
+}
+
+#[test]
+fn what_the_reference_shows_in_comments_is_allowed_too() {
+    let uncommented: String = REFERENCE
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+        .collect();
+    load(&uncommented, &[]).unwrap();
+}
+
+const REFERENCE: &str = include_str!("../reference.toml");
+
+/// The keys of `table` in the reference, set or in a comment.
+fn keys_in_reference(table: &str) -> BTreeSet<String> {
+    let header = format!("[{table}]");
+    let lines = REFERENCE
+        .lines()
+        .skip_while(|line| !line.starts_with(&header))
+        .skip(1);
+    let mut in_sub_table = false;
+    lines
+        .take_while(|line| !line.starts_with('[') || line.starts_with(&format!("[{table}.")))
+        .filter_map(|line| {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            match line.strip_prefix(&format!("[{table}.")) {
+                Some(sub) => {
+                    in_sub_table = true;
+                    sub.split(']').next()
+                }
+                None if in_sub_table => None,
+                None => line.split_once(" = ").map(|(key, _)| key.trim()),
+            }
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The keys of `table` that the error about an unknown one lists.
+fn keys_allowed(table: &str) -> BTreeSet<String> {
+    let message = refused(&format!("[{table}]\nno_such_key = 1"), &[]);
+    let (_, listed) = message.split_once(" expected ").unwrap();
+    listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_limit_of_server_and_client_can_be_set() {
+    let changed: String = REFERENCE
+        // Its default is no number, so it stands in a comment.
+        .replace("# pending_resets_max", "pending_resets_max")
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some((key, value)) if !line.starts_with('#') => format!("{key} = {}\n", another(value)),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let loaded = load(&changed, &[]).unwrap();
+    let (before, after) = (defaults(), laid_over_defaults(&loaded));
+    let same: Vec<_> = before
+        .lines()
+        .zip(after.lines())
+        .filter(|(before, after)| {
+            before == after && before.contains(": ") && !before.ends_with(['{', '(', '['])
+        })
+        .map(|(before, _)| before.trim())
+        .collect();
+    // What has no default to change, and what is nothing but a list's frame.
+    for line in same {
+        let free = "name version id advertise metadata own exact allow deny zone tls";
+        let key = line.split(':').next().unwrap_or_default();
+        assert!(free.split(' ').any(|free| free == key), "not set: {line}");
+    }
+}
+
+/// A value other than `value` that the same key allows.
+fn another(value: &str) -> &'static str {
+    match value.split('#').next().unwrap_or_default().trim() {
+        "\"mdns\"" => "\"memory\"",
+        "\"127.0.0.1:0\"" => "\"127.0.0.1:1\"",
+        "false" => "true",
+        "\"least_loaded\"" => "\"random\"",
+        value if value.starts_with('[') => "[\"x-other-\"]",
+        value if value.starts_with('"') => "\"7m\"",
+        _ => "7",
+    }
+}
