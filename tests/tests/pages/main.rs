@@ -1,4 +1,5 @@
-//! What the pages for users tell somebody to type is typed, page by page and in order, and answers as they show.
+//! What the pages for users tell somebody to type is typed in a clean clone, page by page and in order, and answers as
+//! they show.
 //!
 //! A block of `sh` is run, in a shell that keeps folder and variables for the page; what a following block of `text`
 //! shows is compared with what was said, but for what differs each time (`said.rs`). Comments say what a reader does
@@ -12,35 +13,37 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod newcomer;
 mod page;
 mod said;
 mod terminal;
 
-use std::{
-    collections::HashMap,
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::HashMap, env, fs, path::Path};
 
 use crate::{
+    newcomer::Newcomer,
     page::{Page, Step},
     said::{is_said, same},
     terminal::{Shell, Terminal},
 };
 
 /// The pages that are read from top to bottom, in the order in which somebody new reads them.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "docs/gateway.md",
     "docs/dashboard.md",
     "docs/tutorial.md",
+    "docs/howto/etcd.md",
     "docs/howto/systemd.md",
     "docs/howto/kubernetes.md",
     "docs/howto/secure.md",
     "docs/howto/observe.md",
     "docs/howto/migrate.md",
 ];
+/// Pages that begin with nothing but a clone; the others begin with the command on the path, as these say how to get it.
+const FROM_NOTHING: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/howto/etcd.md"];
+/// The one page that tells its reader to have a `protoc`.
+const WITH_PROTOC: &str = "docs/howto/etcd.md";
 /// Pages whose commands others look after: page, who.
 const ELSEWHERE: [(&str, &str); 1] = [("docs/registries.md", "examples/file-registry/tests/documented.rs")];
 
@@ -48,8 +51,8 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn page(path: &str) -> Page {
-    let text = fs::read_to_string(checkout().join(path)).unwrap();
+fn page(folder: &Path, path: &str) -> Page {
+    let text = fs::read_to_string(folder.join(path)).unwrap();
     Page::read(&text).unwrap_or_else(|wrong| panic!("{path}: {wrong}"))
 }
 
@@ -73,7 +76,7 @@ fn every_command_is_run_or_says_why_it_is_not() {
         }
     }
     for path in &pages {
-        let commands = page(path)
+        let commands = page(checkout(), path)
             .steps
             .into_iter()
             .any(|step| matches!(step, Step::Run { .. }));
@@ -96,48 +99,18 @@ fn the_commands_of_the_pages_answer_as_they_show() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let home = tempfile::tempdir().unwrap();
-    prepare(home.path());
-    for path in PAGES {
-        perform(path, home.path());
-    }
-}
-
-/// The settings of this workspace's profiles, so that what was built for it need not be built again.
-const CARGO_CONFIG: &str = r#"
-[profile.dev]
-debug = "line-tables-only"
-
-[profile.dev.package."*"]
-debug = false
-"#;
-
-/// The programs of this checkout, built as somebody new would build them; and versions that are there without a network,
-/// for the workspace of the tutorial.
-fn prepare(home: &Path) {
-    for folder in [".cargo", "shop"] {
-        fs::create_dir(home.join(folder)).unwrap();
-    }
-    fs::write(home.join(".cargo/config.toml"), CARGO_CONFIG).unwrap();
-    fs::copy(checkout().join("Cargo.lock"), home.join("shop/Cargo.lock")).unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--package", "micro-cli"])
-        .current_dir(checkout())
-        .env("CARGO_TARGET_DIR", target())
-        .status();
-    assert!(built.unwrap().success());
-}
-
-/// The target folder of this very test.
-fn target() -> PathBuf {
+    // Beside this very test, where cargo builds.
     let executable = env::current_exe().unwrap();
-    executable.ancestors().nth(3).unwrap().to_owned()
+    let newcomer = Newcomer::arrive(checkout(), &executable.ancestors().nth(3).unwrap().join("pages"));
+    for path in PAGES {
+        perform(path, &newcomer);
+    }
 }
 
-fn perform(path: &str, home: &Path) {
-    let shell = Shell::new(checkout(), home, &target());
+fn perform(path: &str, newcomer: &Newcomer) {
+    let shell = Shell::new(newcomer, !FROM_NOTHING.contains(&path), path == WITH_PROTOC);
     let mut terminals: HashMap<String, Terminal> = HashMap::new();
-    for step in page(path).steps {
+    for step in page(&newcomer.clone, path).steps {
         match step {
             Step::Run {
                 line,

@@ -17,8 +17,10 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine, builds of the framework included.
-const PATIENCE: Duration = Duration::from_secs(900);
+use crate::newcomer::Newcomer;
+
+/// Longer than anything here takes on a busy machine, builds from nothing included.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 /// How long the rest of what is said at one go may take.
 const REST: Duration = Duration::from_millis(500);
 /// Variables of whoever runs the tests that a page is to be read without.
@@ -33,6 +35,11 @@ const FOREIGN: [&str; 6] = [
 /// What is so in every terminal.
 const SETTINGS: [(&str, &str); 2] = [("CARGO_NET_OFFLINE", "true"), ("NO_COLOR", "1")];
 
+/// A compiler that is not there: whoever asks for it fails.
+const NO_PROTOC: &str = "/nonexistent/protoc";
+/// The variables that name the servers of registries, which a reader has on the path.
+const SERVERS: [&str; 2] = ["MICRO_TEST_CONSUL", "MICRO_TEST_ETCD"];
+
 /// A shell that keeps its folder and variables from one command to the next.
 pub(crate) struct Shell {
     /// Where it writes them down.
@@ -40,6 +47,7 @@ pub(crate) struct Shell {
     home: PathBuf,
     target: PathBuf,
     path: std::ffi::OsString,
+    has_protoc: bool,
 }
 
 /// A command that stays.
@@ -50,21 +58,24 @@ pub(crate) struct Terminal {
 }
 
 impl Shell {
-    /// Opens one in the checkout.
-    pub(crate) fn new(checkout: &Path, home: &Path, target: &Path) -> Self {
+    /// Opens one in the clone; it may have the command on the path, and a `protoc`.
+    pub(crate) fn new(newcomer: &Newcomer, has_command: bool, has_protoc: bool) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let cd = format!("cd '{}'\n", checkout.display());
+        let cd = format!("cd '{}'\n", newcomer.clone.display());
         fs::write(state.path().join("state"), cd).unwrap();
-        let mut folders = vec![target.join("debug")];
-        // Where Consul is, if it is not on the path.
-        let consul = env::var_os("MICRO_TEST_CONSUL").map(PathBuf::from);
-        folders.extend(consul.and_then(|consul| consul.parent().map(Path::to_owned)));
+        let mut folders = Vec::new();
+        if has_command {
+            folders.push(newcomer.clone.join("target/debug"));
+        }
+        let servers = SERVERS.into_iter().filter_map(env::var_os).map(PathBuf::from);
+        folders.extend(servers.filter_map(|server| server.parent().map(Path::to_owned)));
         folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         Self {
             state,
-            home: home.to_owned(),
-            target: target.to_owned(),
+            home: newcomer.home.clone(),
+            target: newcomer.target.clone(),
             path: env::join_paths(folders).unwrap(),
+            has_protoc,
         }
     }
 
@@ -95,6 +106,9 @@ impl Shell {
             // Apart from whatever else of micro runs on this machine, whose registry is mDNS.
             .env("MICRO_REGISTRY_ADDRESS", format!("127.0.0.1:{port}"))
             .envs(SETTINGS);
+        if !self.has_protoc {
+            command.env("PROTOC", NO_PROTOC);
+        }
         command
     }
 
