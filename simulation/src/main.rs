@@ -151,9 +151,9 @@ fn judged(scenario: &Scenario, seed: u64, twice: bool) -> Report {
             failed: 0,
         })
     };
-    let (mut report, mut took) = timed(&once);
+    let (mut report, mut took) = timed(once);
     if twice {
-        let (mut again, mut took_again) = timed(&once);
+        let (mut again, mut took_again) = timed(once);
         for _ in 0..TRIES_MAX {
             if again.fingerprint == report.fingerprint || took.max(took_again) < REAL_TIME_MAX {
                 break;
@@ -162,7 +162,7 @@ fn judged(scenario: &Scenario, seed: u64, twice: bool) -> Report {
             // What one of them showed counts, whichever it was.
             again.violations.append(&mut report.violations);
             (report, took) = (again, took_again);
-            (again, took_again) = timed(&once);
+            (again, took_again) = timed(once);
         }
         if again.fingerprint != report.fingerprint {
             let lines = report.trace.iter().zip(&again.trace);
