@@ -1,10 +1,6 @@
 //! gRPC-Web: what browsers can send of gRPC, passed through to exported methods as the bytes it is.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-};
+use std::{convert::Infallible, pin::Pin};
 
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::{Stream, stream};
@@ -13,7 +9,7 @@ use http_body_util::Full;
 use micro::{CallOptions, Channel};
 use prost_reflect::MethodDescriptor;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Duration, Instant, timeout_at},
 };
 use tonic::{
@@ -78,21 +74,25 @@ pub(crate) struct Call {
     pub(crate) metadata: MetadataMap,
     pub(crate) deadline: Instant,
     pub(crate) message_size_max: usize,
-    /// Where it is told why the call came to nothing.
-    pub(crate) failure: Arc<OnceLock<Status>>,
     /// The place of the request among those worked on.
     pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl Call {
-    /// Answers a request whose body was read, in the form that it came or that it wants.
-    pub(crate) async fn answer(self, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    /// Answers a request whose body was read, in the form that it came or that it wants, and tells `failed` why the call
+    /// came to nothing if it did.
+    pub(crate) async fn answer(
+        self,
+        headers: HeaderMap,
+        body: Bytes,
+        failed: oneshot::Sender<Status>,
+    ) -> Response<Body> {
         let mut request = Request::new(Body::new(Full::from(body)));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
         // The frames of gRPC-Web become those of gRPC and are read by tonic, which hands over the bytes of the message.
         let limit = self.message_size_max;
-        let mut this = Some(self);
+        let mut this = Some((self, failed));
         let service = service_fn(move |request: Request<Body>| {
             let call = this.take();
             async move {
@@ -166,7 +166,7 @@ impl Passed {
     }
 }
 
-struct Handler(Option<Call>);
+struct Handler(Option<(Call, oneshot::Sender<Status>)>);
 
 impl tonic::server::ServerStreamingService<Bytes> for Handler {
     type Response = Bytes;
@@ -176,12 +176,12 @@ impl tonic::server::ServerStreamingService<Bytes> for Handler {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let call = self.0.take();
         Box::pin(async move {
-            let call = call.ok_or_else(|| Status::new(Code::Internal, "a request is answered once"))?;
-            let failure = Arc::clone(&call.failure);
-            let passed = call.pass(request.into_inner()).await;
-            passed.map_err(|status| {
+            let call = call.ok_or_else(|| Status::new(Code::Internal, "a request is answered once"));
+            let (call, failed) = call?;
+            call.pass(request.into_inner()).await.map_err(|status| {
                 let shown = fault::shown(&status);
-                failure.get_or_init(|| status);
+                // Fails when nobody asks any more.
+                let _ = failed.send(status);
                 shown
             })
         })

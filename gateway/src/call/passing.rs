@@ -1,10 +1,8 @@
 //! One request of gRPC-Web, from what was found for it to its answer.
 
-use std::sync::Arc;
-
 use http::{Request, Response};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout_at},
 };
 use tonic::body::Body;
@@ -29,19 +27,18 @@ impl Calls {
         let size_max = grpc_web::body_size_max(self.settings.body_size_max);
         let body = timeout_at(body_deadline, request::read(&parts.headers, body, size_max)).await;
         let body = body.map_err(|_| body_too_late())??;
+        let (failed, mut failure) = oneshot::channel();
         let passed = grpc_web::Call {
             channel: call.to.route.channel.clone(),
             method: call.to.route.method.clone(),
             metadata,
             deadline: call.deadline,
             message_size_max: self.settings.body_size_max,
-            failure: Arc::default(),
             place,
         };
-        let failure = Arc::clone(&passed.failure);
-        let answer = passed.answer(parts.headers, body).await;
-        if let Some(status) = failure.get() {
-            self.note_failure(&call, status);
+        let answer = passed.answer(parts.headers, body, failed).await;
+        if let Ok(status) = failure.try_recv() {
+            self.note_failure(&call, &status);
         }
         Ok(answer)
     }
