@@ -78,7 +78,9 @@ async fn callers_are_served_for_the_drain_delay_after_the_node_has_left_the_regi
     world.signal("SIGTERM");
     let (result, took) = run.ended().await;
     result.unwrap();
-    assert_eq!(world.log.between("deregister", "close"), delay);
+    // The listener looks a moment longer for those who connect as it closes.
+    let served = world.log.between("deregister", "close");
+    assert!((delay..delay + MARGIN).contains(&served), "{served:?}");
     assert!(took < delay + MARGIN, "{took:?}");
 }
 
