@@ -76,7 +76,7 @@ enum Command {
     Loom,
     /// Writes what the command's help and output are now into its snapshots, which tests compare
     Snapshots,
-    /// Makes the pictures of the dashboard in docs/images, with real services and Chromium
+    /// Makes the pictures in docs/images: a terminal, and the dashboard in Chromium, both with real services
     Pictures,
     /// Starts Consul or etcd to try things with, as a cluster with `--nodes 3`, until Ctrl-C
     Servers(servers::Order),

@@ -48,8 +48,11 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
     told(chaos, &servers).run()
 }
 
-/// Makes the pictures of the dashboard that the documents show.
+/// Makes the pictures of a terminal and of the dashboard that the documents show.
 pub(crate) fn pictures() -> Result<()> {
+    cargo(&format!("run --package {DASHBOARD} --bin terminal"))
+        .with_protoc()?
+        .run()?;
     let pictures = cargo(&format!("run --package {DASHBOARD} --bin pictures")).with_protoc()?;
     told(pictures, &browser::provide()?).run()
 }

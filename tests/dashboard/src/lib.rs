@@ -10,10 +10,12 @@
 mod browser;
 mod driver;
 mod system;
+mod terminal;
 
 pub use self::{
     browser::{Browser, Page},
-    system::System,
+    system::{System, root},
+    terminal::{Terminal, picture},
 };
 
 use std::time::{Duration, Instant};

@@ -129,7 +129,8 @@ fn free(is_free: impl Fn(u16) -> bool) -> u16 {
 }
 
 /// The repository's root.
-fn root() -> &'static Path {
+#[must_use]
+pub fn root() -> &'static Path {
     let mut ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     ancestors.nth(2).expect("the package is in a folder of the tests")
 }
