@@ -21,6 +21,9 @@ use serde_json::value::RawValue;
 
 use crate::record::{Entry, Identity, Readings};
 
+/// As much of an id as a warning shows, in characters; a node's has 255 bytes.
+const ID_SHOWN_MAX: usize = 255;
+
 /// Makes nodes of records, and remembers what it made of those of the last list: most stay as they are, and one that
 /// goes bad is what it was last.
 #[derive(Debug, Default)]
@@ -127,10 +130,14 @@ impl Decoder {
 }
 
 /// By what an operator finds a record.
-fn shown(service: &ServiceName, identity: &Identity, number: usize) -> String {
+fn shown(service: &ServiceName, identity: &Identity<'_>, number: usize) -> String {
     match identity.id() {
         "" => format!("{service} #{number}"),
-        id => format!("{service}/{id}"),
+        id => {
+            // It may be as long as it likes.
+            let id: String = id.chars().take(ID_SHOWN_MAX).collect();
+            format!("{service}/{id}")
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use micro_registry::{ServiceName, SkippedRecords, Snapshot};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::{NAME, decoder::Decoder};
+use crate::{NAME, decoder::Decoder, record};
 
 /// The ids of records that stand beside what a fuzzer wrote.
 const GOOD: [&str; 2] = ["good-before", "good-behind"];
@@ -63,6 +63,17 @@ pub fn tags(data: &[u8]) {
     let found = beside_good(&record.to_string());
     assert!(found.is_some(), "a list of records is a list");
     hides_none(found.as_ref());
+}
+
+/// The longest record that is read, in bytes, and the most that is made of what is compressed in it.
+pub const RECORD_LENGTH_MAX: usize = record::ENTRY_LENGTH_MAX;
+
+/// How many nodes there are in an answer, which is read once.
+#[must_use]
+pub fn nodes_in(body: &[u8]) -> Option<usize> {
+    let service: ServiceName = "greeter".parse().expect("a name within the grammar");
+    let snapshot = Decoder::default().decode(body, &service, &SkippedRecords::new(NAME));
+    Some(snapshot.ok()?.len())
 }
 
 fn decode(body: &[u8]) -> Option<Snapshot> {

@@ -17,6 +17,8 @@ pub(crate) use self::stored::{Entry, Identity, Place, Readings, Stored};
 use self::tag::{FACTS_LENGTH_MAX, Kind};
 use crate::check::{CheckSettings, Definition};
 
+/// The longest record that is read, in bytes; it has the tags twice.
+pub(crate) const ENTRY_LENGTH_MAX: usize = 2 * 1024 * 1024;
 /// The longest registration in bytes: what Raft, which carries it to every server, suggests for an entry.
 const REGISTRATION_LENGTH_MAX: usize = 512 * 1024;
 /// The metadata key of the node's id, which Consul's id is made of. Only records of ours have it.

@@ -20,6 +20,16 @@ pub fn record(data: &[u8]) {
     }
 }
 
+/// The longest record that is read, in bytes.
+pub const RECORD_LENGTH_MAX: usize = record::RECORD_LENGTH_MAX;
+
+/// Whether there is a node in a record.
+#[must_use]
+pub fn has_node(data: &[u8]) -> bool {
+    let service: ServiceName = "greeter".parse().expect("a name within the grammar");
+    record::decode(&service, "a", data).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};

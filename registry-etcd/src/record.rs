@@ -3,15 +3,16 @@
 //! A record is Go Micro's JSON of a service with this one node. What Go Micro has no place for stands in the metadata,
 //! the node's or its endpoints', where Go Micro passes over it.
 
-mod bounded;
-
 use std::{collections::BTreeMap, fmt, str, sync::Arc};
 
-use micro_registry::{Error, ErrorKind, Method, Node, Recent, Result, ServiceName, go_micro::Endpoint};
+use micro_registry::{
+    Error, ErrorKind, Method, Node, Recent, Result, ServiceName,
+    bounded::{AtMost, Pairs},
+    go_micro::Endpoint,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use self::bounded::{AtMost, Pairs};
 use crate::keys;
 
 /// The longest record in bytes, written and read: etcd takes 1.5 MiB in a request, in which the key stands as well.

@@ -77,6 +77,8 @@
 //! macro line, and has a test for each clause of the contract, run against the real thing.
 
 mod address;
+#[cfg(feature = "go-micro")]
+pub mod bounded;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;

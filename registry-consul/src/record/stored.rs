@@ -1,22 +1,26 @@
 //! What stands in Consul, made a node of. Nothing in it is trusted: another program may have written it.
 
-use std::{collections::BTreeMap, str, sync::Arc};
+use std::{borrow::Cow, str, sync::Arc};
 
 use micro_registry::{
-    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Recent, Result, ServiceName, go_micro::Endpoint,
+    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Recent, Result, ServiceName,
+    bounded::{AtMost, Pairs},
+    go_micro::Endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    ID_KEY,
+    ENTRY_LENGTH_MAX, ID_KEY,
     tag::{self, FACTS_LENGTH_MAX, Kind},
 };
 
 /// The metadata key under which tools that know no Go Micro write a version.
 const VERSION_KEY: &str = "version";
-/// The longest record in bytes, which has the tags twice.
-const ENTRY_LENGTH_MAX: usize = 2 * 1024 * 1024;
+/// The most tags that are read: one for each method and each pair of metadata that a node may have, and some more.
+const TAGS_MAX: usize = 8_192;
+/// The longest method that is read, in bytes; the names in it are much shorter.
+const METHOD_LENGTH_MAX: usize = 64 * 1024;
 
 /// A service of an agent's, as the catalogue lists it.
 #[derive(Debug, Deserialize)]
@@ -38,18 +42,21 @@ pub(crate) struct Place {
 /// As much of a record as says which it is; the rest may be whatever it likes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(crate) struct Identity {
-    node: IdentityOf,
-    service: IdentityOf,
+pub(crate) struct Identity<'a> {
+    #[serde(borrow)]
+    node: IdentityOf<'a>,
+    #[serde(borrow)]
+    service: IdentityOf<'a>,
 }
 
+/// Of a record that may be too long to be read, so nothing is copied that need not be.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct IdentityOf {
-    #[serde(rename = "Node")]
-    agent: String,
-    #[serde(rename = "ID")]
-    id: String,
+struct IdentityOf<'a> {
+    #[serde(rename = "Node", borrow)]
+    agent: Cow<'a, str>,
+    #[serde(rename = "ID", borrow)]
+    id: Cow<'a, str>,
 }
 
 /// A service of an agent's.
@@ -61,8 +68,8 @@ pub(crate) struct Stored {
     service: String,
     address: String,
     port: i64,
-    tags: Option<Vec<String>>,
-    meta: Option<BTreeMap<String, String>>,
+    tags: Option<AtMost<TAGS_MAX, String>>,
+    meta: Option<Pairs>,
     /// Grows with every change of the record; an agent does not tell it.
     pub(crate) modify_index: u64,
     /// Grows with every record that is new; an agent does not tell it.
@@ -80,7 +87,7 @@ pub(crate) struct Readings {
 #[derive(Clone, Debug, Default)]
 struct Facts {
     version: Option<String>,
-    metadata: BTreeMap<String, String>,
+    metadata: Pairs,
     methods: Methods,
     /// Whether there was any.
     are_told: bool,
@@ -109,9 +116,9 @@ impl Entry {
     }
 }
 
-impl Identity {
+impl<'a> Identity<'a> {
     /// Which `raw` is, as far as it says so.
-    pub(crate) fn of(raw: &RawValue) -> Self {
+    pub(crate) fn of(raw: &'a RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
 
@@ -170,9 +177,9 @@ impl Stored {
         let node = self
             .meta
             .iter()
-            .flatten()
+            .flat_map(Pairs::iter)
             .filter(|(key, _)| *key != ID_KEY)
-            .chain(&facts.metadata)
+            .chain(facts.metadata.iter())
             .fold(node, |node, (key, value)| node.metadata(key, value));
         node.methods(facts.methods.all).build()
     }
@@ -203,7 +210,7 @@ impl Stored {
         let facts = service
             .and_then(|service| self.facts(&service, &mut Readings::default()))
             .unwrap_or_default();
-        let told = facts.metadata.get(BOOT_KEY).map(String::as_str);
+        let told = facts.metadata.get(BOOT_KEY);
         told.or_else(|| self.meta_value(BOOT_KEY))
             .unwrap_or_default()
             .to_owned()
@@ -220,7 +227,7 @@ impl Stored {
     }
 
     fn meta_value(&self, key: &str) -> Option<&str> {
-        self.meta.as_ref()?.get(key).map(String::as_str)
+        self.meta.as_ref()?.get(key)
     }
 
     fn facts(&self, service: &ServiceName, readings: &mut Readings) -> Result<Facts> {
@@ -266,9 +273,10 @@ impl Facts {
                 self.version = Some(version.map_err(|error| bad("version", error))?.to_owned());
             }
             Kind::Metadata => {
-                let pairs: BTreeMap<String, String> =
-                    serde_json::from_slice(payload).map_err(|error| bad("metadata", error))?;
-                self.metadata.extend(pairs);
+                let pairs: Pairs = serde_json::from_slice(payload).map_err(|error| bad("metadata", error))?;
+                self.metadata
+                    .extend(pairs)
+                    .map_err(|error| bad("metadata", error))?;
             }
             // Those are read by themselves.
             Kind::Endpoint => {}
@@ -288,8 +296,10 @@ impl Methods {
             };
             are_told = true;
             // A node can be called whose methods cannot be read.
-            let endpoint = serde_json::from_slice::<Endpoint>(&fact.payload).unwrap_or_default();
-            all.extend(endpoint.method(service));
+            if fact.payload.len() <= METHOD_LENGTH_MAX {
+                let endpoint = serde_json::from_slice::<Endpoint>(&fact.payload).unwrap_or_default();
+                all.extend(endpoint.method(service));
+            }
         }
         Ok(Self {
             all: all.into(),

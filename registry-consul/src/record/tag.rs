@@ -15,6 +15,9 @@ use miniz_oxide::inflate::{
 /// The most bytes that all facts of one record may have together once they are decompressed; read are as many again of
 /// methods.
 pub(super) const FACTS_LENGTH_MAX: usize = 2 * 1024 * 1024;
+/// The most bytes of one fact: 256 pairs of 4 KiB, as a node may have them, and some more. Go Micro writes each pair, and each
+/// method, as a fact of its own.
+const FACT_LENGTH_MAX: usize = 1280 * 1024;
 /// The low four bits of the first byte of what zlib wrote: the one method there is (RFC 1950 §2.2).
 const ZLIB_METHOD: u8 = 8;
 /// It is zlib's format, and all of what comes out stands in one piece: so there need be no window of 32 KiB, whose making
@@ -22,6 +25,8 @@ const ZLIB_METHOD: u8 = 8;
 const INFLATE_FLAGS: u32 = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 /// The first guess at the length of what a tag says.
 const PAYLOAD_LENGTH: usize = 256;
+/// By how much the guess grows. From a megabyte to the most there may be is one step.
+const PAYLOAD_GROWTH: usize = 4;
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +84,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Protocol`] when it decompresses to more than there is room for.
+    /// [`ErrorKind::Protocol`] when it decompresses to more than there is room for, or than a fact may have.
     pub(super) fn read(&mut self, tag: &str) -> Result<Option<Fact>> {
         let mut characters = tag.chars();
         let Some(kind) = characters.next().and_then(Kind::of) else {
@@ -116,7 +121,8 @@ impl Reader {
             return Ok(None);
         }
         // One byte more than there is room for tells what is too long from what just fits.
-        let most = self.room.saturating_add(1);
+        let room = self.room.min(FACT_LENGTH_MAX);
+        let most = room.saturating_add(1);
         let mut payload = vec![0; PAYLOAD_LENGTH.min(most)];
         let (mut rest, mut length) = (&packed[..], 0);
         self.inflater.init();
@@ -125,8 +131,10 @@ impl Reader {
             let (status, read, written) = decompress(inflater, rest, &mut payload, length, INFLATE_FLAGS);
             rest = &rest[read..];
             length += written;
-            if length > self.room {
-                let message = format!("unpack the tags: they have more than {FACTS_LENGTH_MAX} bytes");
+            if length > room {
+                let message = format!(
+                    "unpack the tags: they have more than {FACTS_LENGTH_MAX} bytes, or one has more than {FACT_LENGTH_MAX}"
+                );
                 return Err(Error::new(ErrorKind::Protocol, message));
             }
             match status {
@@ -135,7 +143,9 @@ impl Reader {
                     return Ok(Some(payload));
                 }
                 Status::HasMoreOutput if length == payload.len() => {
-                    payload.resize(length.saturating_mul(2).min(most), 0);
+                    let more = length.saturating_mul(PAYLOAD_GROWTH).min(most);
+                    payload.reserve_exact(more - length);
+                    payload.resize(more, 0);
                 }
                 // It is cut short, or damaged.
                 _ => return Ok(None),
@@ -277,6 +287,8 @@ mod tests {
         assert!(bomb.len() < FACTS_LENGTH_MAX / 100);
         let mut reader = Reader::new(FACTS_LENGTH_MAX);
         assert_eq!(reader.read(&bomb).unwrap_err().kind(), ErrorKind::Protocol);
+        let long = write(Kind::Metadata, &vec![b' '; FACT_LENGTH_MAX + 1]);
+        assert_eq!(reader.read(&long).unwrap_err().kind(), ErrorKind::Protocol);
         let half = write(Kind::Metadata, &vec![b' '; FACTS_LENGTH_MAX / 2 + 1]);
         assert!(reader.read(&half).unwrap().is_some());
         assert!(reader.read(&half).is_err());

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, btree_map},
     fmt,
     marker::PhantomData,
-    vec,
+    slice, vec,
 };
 
 use serde::{
@@ -16,12 +16,84 @@ use serde::{
 const PAIRS_MAX: usize = 512;
 
 /// A list of at most `MOST`.
-#[derive(Debug)]
-pub(super) struct AtMost<const MOST: usize, T>(Vec<T>);
+///
+/// ```
+/// use micro_registry::bounded::AtMost;
+///
+/// assert!(serde_json::from_str::<AtMost<2, u8>>("[1, 2]").is_ok());
+/// assert!(serde_json::from_str::<AtMost<2, u8>>("[1, 2, 3]").is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct AtMost<const MOST: usize, T>(Vec<T>);
 
-/// Pairs, of which no two have one key; `null` is an empty value, as Go reads it.
-#[derive(Debug)]
-pub(super) struct Pairs(BTreeMap<String, String>);
+/// At most 512 pairs, of which no two have one key; `null` is an empty value, as Go reads it.
+///
+/// ```
+/// use micro_registry::bounded::Pairs;
+///
+/// let pairs: Pairs = serde_json::from_str(r#"{"zone": "a", "note": null}"#)?;
+/// assert_eq!((pairs.get("zone"), pairs.get("note"), pairs.get("a")), (Some("a"), Some(""), None));
+/// assert!(serde_json::from_str::<Pairs>(r#"{"zone": "a", "zone": "b"}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Pairs(BTreeMap<String, String>);
+
+impl Pairs {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// All of them, by their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Adds what `others` has, whose values stand where both have a key.
+    ///
+    /// # Errors
+    ///
+    /// When they are too many together; then some are added.
+    pub fn extend(&mut self, others: Self) -> Result<(), TooMany> {
+        for (key, value) in others {
+            self.0.insert(key, value);
+            if self.0.len() > PAIRS_MAX {
+                return Err(TooMany);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<const MOST: usize, T> AtMost<MOST, T> {
+    /// All of them, in their order.
+    pub fn iter(&self) -> slice::Iter<'_, T> {
+        self.0.iter()
+    }
+}
+
+impl<'a, const MOST: usize, T> IntoIterator for &'a AtMost<MOST, T> {
+    type Item = &'a T;
+    type IntoIter = slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Pairs that were too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there are more than {PAIRS_MAX} pairs")
+    }
+}
+
+impl std::error::Error for TooMany {}
 
 impl<const MOST: usize, T> IntoIterator for AtMost<MOST, T> {
     type Item = T;
