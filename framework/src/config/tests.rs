@@ -122,6 +122,11 @@ fn variables_that_are_unset_empty_or_unknown_change_nothing() {
         ("MICRO_X", "?"),
     ];
     let loaded = load("", &[&variables[..], &foreign[..]].concat()).unwrap();
+    assert_changes_nothing(&loaded);
+}
+
+/// Whatever it is applied to stays at its default.
+fn assert_changes_nothing(loaded: &Loaded) {
     let (mut registry, mut settings, mut who) =
         (RegistrySettings::default(), Settings::default(), identity());
     loaded.registry(&mut registry);

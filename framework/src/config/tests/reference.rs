@@ -7,17 +7,7 @@ use super::*;
 #[test]
 fn the_reference_holds_every_key_with_its_default() {
     let loaded = load(REFERENCE, &[]).unwrap();
-    let (mut registry, mut settings, mut who) =
-        (RegistrySettings::default(), Settings::default(), identity());
-    loaded.registry(&mut registry);
-    loaded.lifecycle(&mut settings);
-    loaded.identity(&mut who);
-    assert_eq!(
-        format!("{registry:?}"),
-        format!("{:?}", RegistrySettings::default())
-    );
-    assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
-    assert_eq!(format!("{who:?}"), format!("{:?}", identity()));
+    assert_changes_nothing(&loaded);
     for table in [
         "registry",
         "server",
