@@ -8,14 +8,15 @@ use std::{
 
 use micro_registry::Result;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme,
     client::{
         ResolvesClientCert,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        ClientHello, ResolvesServerCert,
+        ClientHello, ParsedCertificate, ResolvesServerCert,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::CertifiedKey,
@@ -42,9 +43,15 @@ struct Held<T: ?Sized> {
 #[derive(Debug)]
 pub struct Trusted(pub Renewed<dyn ServerCertVerifier>);
 
-/// Trusts, as clients, whom the files name by now. Without a certificate nobody is trusted.
+/// Trusts, as clients, whose certificate is signed as the files have it by now, and for one of the names if there are any.
+/// Without a certificate nobody is trusted.
 #[derive(Debug)]
-pub struct TrustedClients(pub Renewed<dyn ClientCertVerifier>);
+pub struct TrustedClients {
+    /// Who checks what a certificate is signed by.
+    pub signed: Renewed<dyn ClientCertVerifier>,
+    /// The names of those who are let in; all are if there is none.
+    pub names: Vec<ServerName<'static>>,
+}
 
 /// Is who the files say by now.
 #[derive(Debug)]
@@ -116,14 +123,14 @@ impl<T: ?Sized> Renewed<T> {
 
 /// What checks signatures as the one does that was made last.
 macro_rules! signatures_as_before {
-    () => {
+    ($renewed:tt) => {
         fn verify_tls12_signature(
             &self,
             message: &[u8],
             certificate: &CertificateDer<'_>,
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            self.0
+            self.$renewed
                 .last()
                 .verify_tls12_signature(message, certificate, signature)
         }
@@ -134,13 +141,13 @@ macro_rules! signatures_as_before {
             certificate: &CertificateDer<'_>,
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            self.0
+            self.$renewed
                 .last()
                 .verify_tls13_signature(message, certificate, signature)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.last().supported_verify_schemes()
+            self.$renewed.last().supported_verify_schemes()
         }
     };
 }
@@ -159,7 +166,7 @@ impl ServerCertVerifier for Trusted {
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
-    signatures_as_before!();
+    signatures_as_before!(0);
 }
 
 impl ClientCertVerifier for TrustedClients {
@@ -174,12 +181,17 @@ impl ClientCertVerifier for TrustedClients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0
-            .present()
-            .verify_client_cert(end_entity, intermediates, now)
+        let signed = self.signed.present();
+        let verified = signed.verify_client_cert(end_entity, intermediates, now)?;
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let is_for = |name| verify_server_name(&certificate, name).is_ok();
+        if self.names.is_empty() || self.names.iter().any(is_for) {
+            return Ok(verified);
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
-    signatures_as_before!();
+    signatures_as_before!(signed);
 }
 
 impl ResolvesClientCert for Identified {

@@ -5,14 +5,10 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 use micro_registry::ErrorKind;
 use micro_tls::{Identified, Renewed, TrustedClients};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
-    client::{danger::HandshakeSignatureValid, verify_server_name},
+    ServerConfig,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    server::{
-        NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
+    pki_types::ServerName,
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -110,11 +106,11 @@ fn clients(
             "{TABLE}.client_names are names of certificates, which {TABLE}.client_ca_file asks for"
         )));
     };
-    let names: Result<Arc<[_]>> = files.client_names.iter().map(|name| client_name(name)).collect();
+    let names: Result<Vec<_>> = files.client_names.iter().map(|name| client_name(name)).collect();
     let (names, provider) = (names?, Arc::clone(provider));
-    let read = move || verifier(&authority, &names, &provider);
-    let renewed = Renewed::new(TABLE, INTERVAL, read).map_err(unusable(TABLE))?;
-    Ok(Some(Arc::new(TrustedClients(renewed))))
+    let read = move || verifier(&authority, &provider);
+    let signed = Renewed::new(TABLE, INTERVAL, read).map_err(unusable(TABLE))?;
+    Ok(Some(Arc::new(TrustedClients { signed, names })))
 }
 
 fn client_name(name: &str) -> Result<ServerName<'static>> {
@@ -128,7 +124,6 @@ fn client_name(name: &str) -> Result<ServerName<'static>> {
 
 fn verifier(
     authority: &Path,
-    names: &Arc<[ServerName<'static>]>,
     provider: &Arc<CryptoProvider>,
 ) -> micro_registry::Result<Arc<dyn ClientCertVerifier>> {
     let authorities = Arc::new(micro_tls::authorities(authority)?);
@@ -137,58 +132,5 @@ fn verifier(
         let what = format!("take the authorities of {}", authority.display());
         micro_registry::Error::new(ErrorKind::InvalidArgument, what).with_source(error)
     })?;
-    let names = Arc::clone(names);
-    Ok(Arc::new(Named { signed, names }))
-}
-
-/// Lets in whose certificate is signed, and for one of the names if there are any.
-#[derive(Debug)]
-struct Named {
-    signed: Arc<dyn ClientCertVerifier>,
-    names: Arc<[ServerName<'static>]>,
-}
-
-impl ClientCertVerifier for Named {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.signed.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.signed.verify_client_cert(end_entity, intermediates, now)?;
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let is_for = |name| verify_server_name(&certificate, name).is_ok();
-        if self.names.is_empty() || self.names.iter().any(is_for) {
-            return Ok(verified);
-        }
-        Err(CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
-    }
+    Ok(signed)
 }
