@@ -112,6 +112,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets what decides which nodes of a large service are connected to: a client with the same seed has the same ones
+    /// after a restart, and clients with different seeds load all nodes evenly. Default: the id of the service that the
+    /// client is part of; of one that is part of none, chance.
+    pub fn subset_seed(mut self, seed: impl Into<Arc<str>>) -> Self {
+        self.settings.subset_seed = Some(seed.into());
+        self
+    }
+
     /// Sets how many connections a node may get when its limit of streams is reached. Default: 4.
     pub fn connections_per_node(mut self, connections: usize) -> Self {
         self.settings.connections_per_node = connections;

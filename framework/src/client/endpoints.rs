@@ -28,6 +28,7 @@ use super::{
     row::Rows,
     settings::Settings,
     spot::{Lease, Spot},
+    subset,
     table::{Id, Table},
     target::Shared,
     times::FAR,
@@ -82,6 +83,7 @@ impl Endpoints {
         discovered: watch::Receiver<Discovered>,
     ) -> Self {
         let views = Views::new(service.clone(), &settings);
+        let client = subset::client(settings.subset_seed.as_deref());
         Self {
             service,
             settings,
@@ -89,7 +91,7 @@ impl Endpoints {
             shared,
             meter,
             discovered,
-            client: fastrand::u64(..),
+            client,
             table: Table::default(),
             spots: Rows::default(),
             views,

@@ -41,6 +41,7 @@ mod selection;
 mod sending;
 mod settings;
 mod spot;
+mod stable_hash;
 mod status;
 mod streak;
 mod streams;

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) hold_down: Duration,
     /// How many nodes of a large service are connected to ahead of calls.
     pub(crate) subset: usize,
+    /// What says which these are; `None` for any.
+    pub(crate) subset_seed: Option<Arc<str>>,
     /// How many connections one node may get when its stream limit is reached.
     pub(crate) connections_per_node: usize,
     /// After how much silence a peer is asked whether it is still there.
@@ -47,6 +49,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             hold_down: Duration::from_secs(60),
             subset: 64,
+            subset_seed: None,
             connections_per_node: 4,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
     iter::{self, Peekable},
     sync::Arc,
     time::Duration,
 };
+
+use super::stable_hash::{hash, mix};
 
 /// How long a node that a call named keeps its connection without being named again.
 pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
@@ -14,12 +15,15 @@ pub(super) const NAMED_FOR: Duration = Duration::from_secs(60);
 /// An endpoint's place in this client's order; the id decides between equal ranks.
 pub(super) type Ranked = (u64, Arc<str>);
 
+/// What tells a client's order from those of others: the same for the same seed, wherever and whenever it starts.
+pub(super) fn client(seed: Option<&str>) -> u64 {
+    seed.map_or_else(|| fastrand::u64(..), |seed| hash(seed.as_bytes()))
+}
+
 /// Rendezvous hashing (Thaler and Ravishankar 1998): each client has its own order of the nodes, and all clients
 /// together load all nodes evenly.
 pub(super) fn rank(client: u64, id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (client, id).hash(&mut hasher);
-    hasher.finish()
+    mix(client ^ hash(id.as_bytes()))
 }
 
 /// All nodes in the order in which this client connects to them, kept up to date node by node.
@@ -90,6 +94,38 @@ mod tests {
 
     fn ranks<'a>(ids: impl Iterator<Item = &'a Arc<str>>) -> Vec<u64> {
         ids.map(|id| id.parse().unwrap()).collect()
+    }
+
+    /// The first nodes of a hundred in the order of the client with this seed.
+    fn subset(seed: Option<&str>, size: usize) -> Vec<usize> {
+        let client = client(seed);
+        let mut nodes: Vec<usize> = (0..100).collect();
+        nodes.sort_by_key(|node| rank(client, &format!("greeter-{node}")));
+        nodes.truncate(size);
+        nodes
+    }
+
+    #[test]
+    fn all_clients_together_have_each_node_about_as_often() {
+        let mut clients_of = [0; 100];
+        for client in 0..500 {
+            for node in subset(Some(&format!("orders-{client}")), 10) {
+                clients_of[node] += 1;
+            }
+        }
+        // 50 are the mean; were it all chance, 20 and 80 would be more than four standard deviations away.
+        assert!(
+            clients_of.iter().all(|clients| (20..80).contains(clients)),
+            "{clients_of:?}"
+        );
+    }
+
+    #[test]
+    fn a_client_has_the_same_order_each_time_it_starts_and_another_one_another() {
+        // What another build said: a client that is updated keeps its nodes.
+        assert_eq!(subset(Some("orders-1"), 5), [99, 62, 59, 68, 97]);
+        assert_ne!(subset(Some("orders-1"), 10), subset(Some("orders-2"), 10));
+        assert_ne!(subset(None, 100), subset(None, 100));
     }
 
     #[test]

@@ -138,6 +138,10 @@ impl Loaded {
         set(&mut settings.hold_down, typed.hold_down.map(|span| span.0));
         set(&mut settings.subset, typed.subset.map(|count| count.0));
         set(
+            &mut settings.subset_seed,
+            typed.subset_seed.map(|seed| Some(seed.into())),
+        );
+        set(
             &mut settings.connections_per_node,
             typed.connections_per_node.map(|count| count.0),
         );

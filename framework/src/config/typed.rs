@@ -94,6 +94,7 @@ pub(super) struct Client {
     pub(super) deny: Option<Ranges>,
     pub(super) hold_down: Option<Span>,
     pub(super) subset: Option<Count<usize>>,
+    pub(super) subset_seed: Option<String>,
     pub(super) connections_per_node: Option<Count<usize>>,
     pub(super) keepalive_interval: Option<Span>,
     pub(super) keepalive_timeout: Option<Span>,

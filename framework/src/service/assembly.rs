@@ -12,7 +12,7 @@ use super::{
     life::{Bind, Parts, Plan},
 };
 use crate::{
-    Client, Error, ErrorKind, Result,
+    Client, ClientBuilder, Error, ErrorKind, Result,
     config::Loaded,
     context::Propagation,
     control::Control,
@@ -42,7 +42,10 @@ impl ServiceBuilder {
         let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
         let control = start_control(self.control.take())?;
         let telemetry = Telemetry::new();
-        let client = self.join_client(&loaded, &registry, registry_at, &control, &telemetry)?;
+        let client = Client::builder(Arc::clone(&registry))
+            .registry_at(registry_at)
+            .subset_seed(identity.id());
+        let client = self.join_client(client, &loaded, &control, &telemetry)?;
 
         let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
@@ -141,13 +144,11 @@ impl ServiceBuilder {
 
     fn join_client(
         &mut self,
+        client: ClientBuilder,
         loaded: &Loaded,
-        registry: &Arc<dyn Registry>,
-        registry_at: Vec<Address>,
         control: &Control,
         telemetry: &Telemetry,
     ) -> Result<Client> {
-        let client = Client::builder(Arc::clone(registry)).registry_at(registry_at);
         let client = client
             .with_control(control.clone())
             .with_telemetry(telemetry.clone());

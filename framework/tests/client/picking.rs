@@ -166,6 +166,25 @@ async fn clients_choose_different_subsets() {
 }
 
 #[tokio::test]
+async fn clients_of_one_seed_choose_the_same_subset() {
+    let mut nodes = Vec::new();
+    for at in 0..16 {
+        nodes.push(FakeNode::start(&format!("n{at:02}"), Behaviour::Answer).await);
+    }
+    let registry = registry_of(&nodes).await;
+    let mut used = BTreeSet::new();
+    for _ in 0..16 {
+        let client = Client::builder(Arc::clone(&registry) as Arc<dyn Registry>)
+            .subset(2)
+            .subset_seed("orders-1")
+            .build()
+            .unwrap();
+        used.extend(load(&client.channel("greeter"), 20, 4).await.0.into_keys());
+    }
+    assert_eq!(used.len(), 2, "{used:?}");
+}
+
+#[tokio::test]
 async fn a_full_node_gets_more_connections_up_to_the_limit_and_further_calls_wait() {
     let fake = FakeNode::with_streams("a", Behaviour::Hang, 2).await;
     let client = Client::builder(registry_of([&fake]).await)

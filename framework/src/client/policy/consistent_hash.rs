@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Balancer, CallInfo, Candidate, Pick};
+use super::{
+    super::stable_hash::{hash, mix},
+    Balancer, CallInfo, Candidate, Pick,
+};
 
 /// How many points a key has: the fullest node of many gets about 1.05 times the mean.
 const PROBES: u64 = 21;
@@ -68,20 +71,6 @@ impl Pick for Circle {
         let place = (self.find(hash(key)) + call.refused()) % self.points.len();
         self.points[place].1
     }
-}
-
-/// FNV-1a: the same in every process and every version, unlike the standard library's hashes.
-fn hash(bytes: &[u8]) -> u64 {
-    let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fnv))
-}
-
-/// Spreads what differs in a few bits over all: the last step of `MurmurHash3`.
-fn mix(mut hash: u64) -> u64 {
-    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
-        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
-    }
-    hash ^ (hash >> 33)
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn every_limit_of_server_and_client_can_be_set() {
         .collect();
     // What has no default to change, and what is nothing but a list's frame.
     for line in same {
-        let free = "name version id advertise metadata own exact allow deny zone tls";
+        let free = "name version id advertise metadata own exact allow deny zone subset_seed tls";
         let key = line.split(':').next().unwrap_or_default();
         assert!(free.split(' ').any(|free| free == key), "not set: {line}");
     }
