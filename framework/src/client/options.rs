@@ -68,6 +68,13 @@ impl CallOptions {
         self
     }
 
+    /// Sets the zone whose nodes come first for the call; an empty name for none. Default: the client's
+    /// [`zone`](crate::ClientBuilder::zone).
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.selection_mut().zone = Some(zone.into());
+        self
+    }
+
     /// Sets what the call has in common with others that go to the same node, under [`Policy::ConsistentHash`].
     /// Default: the metadata of the request that the policy names.
     pub fn hash_key(mut self, key: impl Into<Arc<str>>) -> Self {

@@ -11,6 +11,8 @@ use super::policy::Policy;
 pub(super) struct Selection {
     /// How to choose; `None` for the client's own way.
     pub(super) policy: Option<Policy>,
+    /// Whose nodes come first; `None` for the client's own zone, an empty name for none.
+    pub(super) zone: Option<Arc<str>>,
     pub(super) version: Option<Arc<str>>,
     /// Keys and values that a node's metadata must have.
     pub(super) metadata: Vec<(Arc<str>, Arc<str>)>,
@@ -40,6 +42,7 @@ impl Selection {
         metadata.extend(defaults.metadata.iter().filter(missing).cloned());
         Self {
             policy: self.policy.clone().or_else(|| defaults.policy.clone()),
+            zone: self.zone.clone().or_else(|| defaults.zone.clone()),
             version: self.version.clone().or_else(|| defaults.version.clone()),
             metadata,
         }
@@ -65,6 +68,7 @@ mod tests {
     fn selection(version: Option<&str>, metadata: &[(&str, &str)]) -> Selection {
         Selection {
             policy: None,
+            zone: None,
             version: version.map(Arc::from),
             metadata: metadata
                 .iter()

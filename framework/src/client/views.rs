@@ -77,7 +77,8 @@ impl Views {
 
     fn keep(&mut self, selection: Arc<Selection>) {
         let policy = selection.policy.as_ref().unwrap_or(&self.policy);
-        let balancer: Box<dyn Balancer> = match &self.zone {
+        let zone = selection.zone.as_ref().or(self.zone.as_ref());
+        let balancer: Box<dyn Balancer> = match zone.filter(|zone| !zone.is_empty()) {
             Some(zone) => Box::new(ZoneFirst::new(
                 Arc::clone(zone),
                 policy.balancer(),

@@ -116,6 +116,10 @@ async fn the_own_zone_comes_first_while_it_has_a_node() {
     let near = answers(&channel, &CallOptions::new(), 50).await;
     // A call looks elsewhere now and then when this machine is slow.
     assert!(near.get("n01").is_none_or(|far| *far <= 5), "{near:?}");
+    let near = answers(&channel, &CallOptions::new().zone("b"), 50).await;
+    assert!(near.get("n01").is_some_and(|near| *near >= 45), "{near:?}");
+    let all = answers(&channel, &CallOptions::new().zone(""), 100).await;
+    assert_eq!(all.len(), 3, "{all:?}");
     fakes[0].kill().await;
     fakes[2].kill().await;
     let far = answers(&channel, &CallOptions::new(), 20).await;
