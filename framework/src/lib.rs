@@ -78,3 +78,8 @@ macro_rules! include_proto {
         ));
     };
 }
+
+/// What docs/calling.md shows is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/calling.md")]
+struct Calling;
