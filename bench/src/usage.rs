@@ -26,10 +26,27 @@ pub(crate) fn own_peak_memory() -> Result<u64> {
 
 /// The memory that this process has at present, in bytes.
 pub(crate) fn own_memory() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kib.ok_or("/proc/self/status has no VmRSS")? * 1024)
+    status("self", "VmRSS")
+}
+
+/// The most memory that another process has had at once since [`forget_peak_memory_of`], in bytes.
+pub(crate) fn peak_memory_of(process: u32) -> Result<u64> {
+    status(&process.to_string(), "VmHWM")
+}
+
+/// Begins anew to look for the most memory that a process has.
+pub(crate) fn forget_peak_memory_of(process: u32) -> Result<()> {
+    // What proc(5) says of `clear_refs`.
+    Ok(fs::write(format!("/proc/{process}/clear_refs"), "5")?)
+}
+
+/// A figure of a process, which `/proc` gives in KiB, in bytes.
+fn status(process: &str, name: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    let figure = lines.find_map(|(known, figure)| (known == name).then_some(figure));
+    let kib = figure.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| format!("/proc/{process}/status has no {name}"))? * 1024)
 }
 
 /// The processor time that another process has used, to a hundredth of a second.

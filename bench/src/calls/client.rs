@@ -92,6 +92,14 @@ impl Workload {
             Self::Stream => 8,
         }
     }
+
+    /// What its figures are of, where that is not plain.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::Stream => "; a call is a message, p50 and p99 are those of a whole stream",
+            Self::Unary64 | Self::Unary1 | Self::Large => "",
+        }
+    }
 }
 
 /// What a round came to.
@@ -102,7 +110,8 @@ pub(crate) struct Figures {
     pub(super) p99_us: f64,
     pub(super) client_cpu_us: f64,
     pub(super) server_cpu_us: f64,
-    pub(super) memory_bytes: f64,
+    pub(super) client_memory_bytes: f64,
+    pub(super) server_memory_bytes: f64,
 }
 
 /// Runs the round, and prints its figures as one line of JSON.
@@ -227,6 +236,9 @@ where
     for _ in 0..settings.workload.in_flight() {
         callers.spawn(call_on(clients.clone(), Arc::clone(&course)));
     }
+    for process in &settings.processes {
+        usage::forget_peak_memory_of(*process)?;
+    }
     tokio::time::sleep(WARM_UP).await;
     course.counts.store(true, Ordering::Relaxed);
     let (started, client, server) = (Instant::now(), usage::own_cpu()?, servers_cpu(settings)?);
@@ -250,7 +262,8 @@ where
         p99_us: latencies.value_at_quantile(0.99) as f64 / 1e3,
         client_cpu_us: micros(client) / calls,
         server_cpu_us: micros(server) / calls,
-        memory_bytes: usage::own_peak_memory()? as f64,
+        client_memory_bytes: usage::own_peak_memory()? as f64,
+        server_memory_bytes: servers_peak_memory(settings)? as f64,
     })
 }
 
@@ -259,6 +272,14 @@ fn servers_cpu(settings: &Settings) -> Result<Duration> {
         .processes
         .iter()
         .map(|process| usage::cpu_of(*process))
+        .sum()
+}
+
+fn servers_peak_memory(settings: &Settings) -> Result<u64> {
+    settings
+        .processes
+        .iter()
+        .map(|process| usage::peak_memory_of(*process))
         .sum()
 }
 

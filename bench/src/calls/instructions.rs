@@ -6,8 +6,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use clap::Args;
-
 use super::{Running, client::Kind, name};
 use crate::Result;
 
@@ -17,13 +15,9 @@ const CALLS: [u32; 2] = [500, 2_500];
 const ADVICE: &str =
     "start valgrind, which counts the instructions: install it (Debian has it as `valgrind`)";
 
-/// How the instructions are counted.
-#[derive(Debug, Args)]
-pub(crate) struct Settings {}
-
 /// Counts for a bare channel and for ours, each against tonic's server in another process, and for tonic's server and
 /// ours, each called by a bare channel; prints the ratios.
-pub(crate) fn run(_settings: &Settings) -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let server = Running::start("tonic")?;
     let raw = instructions_a_call(Kind::Raw, &server)?;
     let micro = instructions_a_call(Kind::Micro, &server)?;

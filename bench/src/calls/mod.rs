@@ -75,14 +75,14 @@ impl Contestant {
 }
 
 /// A server's process; its end is the end of our pipe to it.
-struct Running {
+pub(crate) struct Running {
     /// `None` once it was waited for.
     process: Option<Child>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
-    fn start(kind: &str) -> Result<Self> {
+    pub(crate) fn start(kind: &str) -> Result<Self> {
         Self::start_as(Command::new(env::current_exe()?).args(["serve", kind]))
     }
 
@@ -106,7 +106,7 @@ impl Running {
         Ok(process.wait_with_output()?)
     }
 
-    fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, Child::id)
     }
 }
@@ -191,13 +191,15 @@ fn name(value: &impl clap::ValueEnum) -> String {
         .unwrap_or_default()
 }
 
+const MIB: f64 = 1024.0 * 1024.0;
+
 /// One column of the report.
 struct Column {
     heading: &'static str,
     figure: fn(&Figures) -> f64,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column {
         heading: "calls/s",
         figure: |figures| figures.calls_per_second,
@@ -223,28 +225,33 @@ const COLUMNS: [Column; 7] = [
         figure: |figures| figures.client_cpu_us + figures.server_cpu_us,
     },
     Column {
-        heading: "memory",
-        figure: |figures| figures.memory_bytes,
+        heading: "client memory",
+        figure: |figures| figures.client_memory_bytes,
+    },
+    Column {
+        heading: "server memory",
+        figure: |figures| figures.server_memory_bytes,
     },
 ];
 
 fn report(workload: Workload, figures: &[Vec<Figures>]) {
-    println!("\n{}: medians", name(&workload));
+    println!("\n{}: medians{}", name(&workload), workload.unit());
     println!(
-        "{:28} {:>10} {:>9} {:>9} {:>11} {:>11} {:>9}",
-        "", "calls/s", "p50 us", "p99 us", "client us", "server us", "MiB"
+        "{:28} {:>10} {:>9} {:>9} {:>11} {:>11} {:>10} {:>10}",
+        "", "calls/s", "p50 us", "p99 us", "client us", "server us", "client MiB", "server MiB"
     );
     for (contestant, rounds) in CONTESTANTS.iter().zip(figures) {
         let median = |figure: fn(&Figures) -> f64| ratio::median(rounds.iter().map(figure).collect());
         println!(
-            "{:28} {:>10.0} {:>9.1} {:>9.1} {:>11.2} {:>11.2} {:>9.1}",
+            "{:28} {:>10.0} {:>9.1} {:>9.1} {:>11.2} {:>11.2} {:>10.1} {:>10.1}",
             contestant.name,
             median(|figures| figures.calls_per_second),
             median(|figures| figures.p50_us),
             median(|figures| figures.p99_us),
             median(|figures| figures.client_cpu_us),
             median(|figures| figures.server_cpu_us),
-            median(|figures| figures.memory_bytes) / (1024.0 * 1024.0),
+            median(|figures| figures.client_memory_bytes) / MIB,
+            median(|figures| figures.server_memory_bytes) / MIB,
         );
     }
     println!("{}: ratios, round by round: median (quartiles)", name(&workload));
@@ -257,7 +264,7 @@ fn report(workload: Workload, figures: &[Vec<Figures>]) {
                     .map(|(one, other)| (column.figure)(one) / (column.figure)(other))
                     .collect(),
             );
-            println!("    {:12} {ratio}", column.heading);
+            println!("    {:13} {ratio}", column.heading);
         }
     }
 }

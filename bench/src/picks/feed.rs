@@ -13,20 +13,21 @@ use micro::{
 use tokio::{io::AsyncWriteExt as _, sync::watch};
 
 /// The service that is benchmarked.
-pub(super) const SERVICE: &str = "bench";
+pub(crate) const SERVICE: &str = "bench";
 
 /// A registry of one service.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     snapshots: watch::Sender<Snapshot>,
+    address: Address,
 }
 
 impl Feed {
-    /// One with so many nodes.
-    pub(super) fn new(nodes: usize) -> Self {
-        let snapshot = Snapshot::new((0..nodes).map(|at| node(at, 0)));
+    /// One with so many nodes, all at one address.
+    pub(crate) fn new(nodes: usize, address: Address) -> Self {
+        let snapshot = Snapshot::new((0..nodes).map(|at| node(at, 0, &address)));
         let (snapshots, _) = watch::channel(snapshot);
-        Self { snapshots }
+        Self { snapshots, address }
     }
 
     /// What it says now.
@@ -38,16 +39,15 @@ impl Feed {
     pub(super) fn change(&self, at: usize, version: usize) {
         self.snapshots.send_modify(|snapshot| {
             let mut nodes = snapshot.nodes().to_vec();
-            nodes[at] = node(at, version);
+            nodes[at] = node(at, version, &self.address);
             *snapshot = Snapshot::new(nodes);
         });
     }
 }
 
-fn node(at: usize, version: usize) -> Arc<Node> {
+fn node(at: usize, version: usize, address: &Address) -> Arc<Node> {
     let service = SERVICE.parse().expect("`bench` is a service name");
-    let address = Address::new("127.0.0.1", 9090).expect("an address");
-    let node = Node::builder(service, format!("bench-{at:05}"), address)
+    let node = Node::builder(service, format!("bench-{at:05}"), address.clone())
         .version(version.to_string())
         .metadata("weight", ["1", "2", "3"][at % 3])
         .boot("boot")

@@ -1,6 +1,6 @@
 //! Picks: what one costs by each policy, how soon a change among many nodes reaches them, and what a storm does to them.
 
-mod feed;
+pub(crate) mod feed;
 mod storm;
 
 use std::{
@@ -12,7 +12,7 @@ use clap::Args;
 use micro::{Balancer, CallInfo, CallOptions, Candidate, Channel, Client, EndpointState, Pick, Policy};
 
 use self::feed::{Feed, Mute, SERVICE};
-use crate::{Result, usage};
+use crate::Result;
 
 /// How the picks are measured.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ struct Bench {
 
 impl Bench {
     async fn start(nodes: usize, subset: usize) -> Result<Self> {
-        let feed = Arc::new(Feed::new(nodes));
+        let feed = Arc::new(Feed::new(nodes, "127.0.0.1:9090".parse()?));
         let registry = Arc::clone(&feed);
         let client = Client::builder(registry)
             .connector(Mute::default())
@@ -114,11 +114,8 @@ async fn picks() -> Result<()> {
     SIZES.iter().for_each(|size| print!("{size:>18}"));
     println!();
     let mut table = vec![Vec::new(); POLICIES.len()];
-    let mut memory = Vec::new();
     for size in SIZES {
-        let before = usage::own_memory()?;
         let bench = Bench::start(size, size).await?;
-        memory.push((size, usage::own_memory()?.saturating_sub(before)));
         for (policy, row) in POLICIES.iter().zip(&mut table) {
             let channel = bench.under(policy.parse()?).await?;
             row.push(time_picks(&channel)?);
@@ -130,19 +127,6 @@ async fn picks() -> Result<()> {
             .for_each(|[median, least]| print!("{:>18}", format!("{median:.0} ({least:.0})")));
         println!();
     }
-    if let Some((size, bytes)) = memory.last() {
-        println!(
-            "memory of a known node with an open connection, without its peer's end: {} bytes",
-            bytes / *size as u64
-        );
-    }
-    let before = usage::own_memory()?;
-    let _bench = Bench::start(10_000, 1).await?;
-    let bytes = usage::own_memory()?.saturating_sub(before);
-    println!(
-        "memory of a known node, its record in the registry's snapshot included: {} bytes",
-        bytes / 10_000
-    );
     Ok(())
 }
 
