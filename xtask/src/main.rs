@@ -46,10 +46,10 @@ enum Command {
     Docs,
     /// Checks what the rules of CONTRIBUTING.md and ARCHITECTURE.md let a machine check
     Tidy,
-    /// Runs the benchmarks, built for release: `calls`, and what `cargo xtask bench -- --help` lists
+    /// Runs the benchmarks, built for release: `all` of what a call costs, or what `cargo xtask bench -- --help` lists
     Bench {
         /// Which, and its options
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_values = ["calls"])]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_values = ["all"])]
         arguments: Vec<String>,
     },
     /// Looks for bytes that do harm to what reads registries; CI replays what it has found
