@@ -38,7 +38,7 @@ const NAME: &str = "consul";
 
 /// The registry in Consul.
 ///
-/// The constructor touches no network; the first call connects. A handle takes at most 72 of the 200 connections that
+/// The constructor touches no network; the first call connects. A handle takes at most 76 of the 200 connections that
 /// an agent allows one address.
 ///
 /// ```no_run

@@ -182,6 +182,19 @@ async fn a_connection_stays_for_heartbeats_when_no_other_can_be_had() {
     assert_eq!(fake.connections.load(Ordering::Relaxed), 1);
 }
 
+#[test]
+fn the_documented_connections_are_those_that_a_handle_takes() {
+    let all = FOLLOWING_MAX + LISTING_MAX + ANNOUNCING_MAX;
+    let page = include_str!("../../../docs/registries.md");
+    let said = format!(
+        "A handle takes {all} at most: {FOLLOWING_MAX} to wait for changes of as many services, {LISTING_MAX} for \
+         lists, {ANNOUNCING_MAX} for what it registers."
+    );
+    assert!(page.contains(&said), "{said}");
+    let said = format!("takes at most {all} of the 200 connections");
+    assert!(include_str!("../lib.rs").contains(&said), "{said}");
+}
+
 #[tokio::test]
 async fn room_to_follow_ends() {
     let http = http();
