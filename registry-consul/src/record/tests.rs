@@ -103,6 +103,23 @@ fn what_go_micro_stored_is_a_node() {
 }
 
 #[test]
+fn what_very_old_versions_of_go_micro_stored_is_a_node() {
+    let node = foreign(&json!({
+        "ID": "greeter-4f9f8e6c",
+        "Service": "greeter",
+        "Tags": ["t={\"protocol\":\"grpc\"}", "e={\"name\":\"Greeter.Hello\"}", "v=1.0.0"],
+        "Address": "10.0.0.7",
+        "Port": 50051,
+    }));
+    let expected = builder("greeter", "greeter-4f9f8e6c")
+        .version("1.0.0")
+        .metadata("protocol", "grpc")
+        .methods([Method::new("greeter.Greeter", "Hello")])
+        .build();
+    assert_eq!(node.unwrap(), expected.unwrap());
+}
+
+#[test]
 fn what_other_tools_stored_is_a_node_of_its_agent() {
     let node = foreign(
         &json!({"ID": "web", "Service": "web", "Port": 80, "Address": "", "Tags": ["v-2", "t=blue"],
@@ -291,6 +308,13 @@ proptest! {
         if let Some(node) = node {
             prop_assert_eq!(there_and_back(&node), node);
         }
+    }
+
+    #[test]
+    fn consuls_ids_have_no_mark_that_ends_a_text_in_a_filter_or_a_part_of_a_path(id in "\\PC{1,40}") {
+        let id = consul_id(&"greeter".parse().unwrap(), &id);
+        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':');
+        prop_assert!(id.bytes().all(is_plain), "{}", id);
     }
 
     #[test]

@@ -110,6 +110,10 @@ async fn without_a_quorum_nobody_goes_and_nobody_has_to_register_anew() {
     for server in &cluster.nodes()[1..AGENT] {
         server.kill();
     }
+    // Who comes now is told what the server that is left knows.
+    eventually_lists(&registry(&cluster, &[AGENT]), SERVICE, &IDS).await;
+    let mut latecomer = Onlooker::start(registry(&cluster, &[AGENT]), SERVICE);
+    latecomer.sees(&IDS).await;
     // What waits for a quorum holds back the heartbeats of the others.
     let newcomer = Keeper::begin(registry(&cluster, &[AGENT]), node("newcomer", "boot-1"), TTL);
     keeps_listing(&registry(&cluster, &[AGENT]), SERVICE, &IDS, TTL + TTL / 3).await;

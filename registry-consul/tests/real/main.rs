@@ -5,6 +5,7 @@ mod cluster;
 mod conformance;
 mod keeper;
 mod large;
+mod limits;
 mod many;
 mod network;
 mod rights;

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time;
 
-use crate::conformance::{ConsulHarness, Setup};
+use crate::{
+    conformance::{ConsulHarness, Setup},
+    keeper::eventually_lists,
+};
 
 const TTL: Duration = Duration::from_secs(900);
 /// No test waits longer for what must come.
@@ -23,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What a service of any name needs.
 pub(crate) const ALL_SERVICES: &str =
     r#"service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }"#;
+
+const DOCUMENTATION: &str = include_str!("../../../docs/registries.md");
+const HOW_TO_SECURE: &str = include_str!("../../../docs/howto/secure.md");
 
 /// An agent with rights, and a file with a token that may announce and find services.
 pub(crate) struct Denying {
@@ -238,4 +244,41 @@ async fn a_right_that_is_lost_ends_a_watch_with_an_error_and_no_empty_snapshot()
     .await
     .expect("in time");
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+}
+
+/// The rules that stand in `page` behind the line `heading`.
+fn documented<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, behind) = page.split_once(heading).expect("the page has the rules");
+    let (_, block) = behind.split_once("```text\n").expect("they are a block");
+    block.split("```").next().expect("a first part")
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_those_that_a_service_needs() {
+    let rules = documented(DOCUMENTATION, "A service needs these rights:");
+    let elsewhere = documented(HOW_TO_SECURE, "The rights that `orders` needs, and no more:");
+    assert_eq!(elsewhere.replace("orders", "greeter"), rules);
+
+    let denying = Denying::start().await;
+    let token = denying.token(rules).await;
+    let builder = Consul::builder().address(denying.agent.address()).token(token);
+    let registry = builder.build().unwrap();
+    for _ in 0..2 {
+        registry.register(&node(), TTL).await.unwrap();
+    }
+    eventually_lists(&registry, "greeter", &["greeter-1"]).await;
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    assert_eq!(*watcher.next().await.unwrap().unwrap().nodes()[0], node());
+    assert_eq!(registry.list_services().await.unwrap(), ["greeter"]);
+    // What it calls need not be there.
+    assert!(registry.get_service("orders").await.unwrap().is_empty());
+    registry.deregister(&node()).await.unwrap();
+    eventually_lists(&registry, "greeter", &[]).await;
+    let other = Node::builder(
+        "orders".parse().unwrap(),
+        "orders-1",
+        "127.0.0.1:9090".parse().unwrap(),
+    );
+    let answer = registry.register(&other.build().unwrap(), TTL).await;
+    assert_eq!(kind(answer), Some(ErrorKind::PermissionDenied));
 }

@@ -1,0 +1,105 @@
+//! What just fits arrives, what does not is refused before anything is sent, and datacenters that are and are not there.
+
+use std::time::Duration;
+
+use micro_registry::{ErrorKind, Method, Node, Registry};
+use micro_registry_consul::Consul;
+use micro_test_servers::Consul as Agent;
+
+use crate::keeper::eventually_lists;
+
+const TTL: Duration = Duration::from_secs(900);
+/// How many pairs of metadata the nodes have, and how long the longest value of one may be.
+const PAIRS: usize = 200;
+const VALUE_LENGTH_MAX: usize = 4096;
+
+/// A node whose values have `length` letters, of which hardly any can be saved by compressing them.
+fn node(noise: &str, length: usize) -> Node {
+    let address = "127.0.0.1:9090".parse().expect("an address");
+    let node = Node::builder("greeter".parse().expect("a good name"), "greeter-1", address);
+    let node = node
+        .boot("boot-1")
+        .methods([Method::new("greeter.v1.Say", "Hello")]);
+    let pairs = (0..PAIRS).map(|number| (number, &noise[number * VALUE_LENGTH_MAX..][..length]));
+    let node = pairs.fold(node, |node, (number, value)| {
+        node.metadata(format!("key-{number}"), value)
+    });
+    node.build().expect("a good node")
+}
+
+#[tokio::test]
+async fn the_largest_node_that_is_not_refused_comes_back_and_one_letter_more_is_refused() {
+    let mut letters = fastrand::Rng::with_seed(7);
+    let noise: String = (0..PAIRS * VALUE_LENGTH_MAX)
+        .map(|_| letters.alphanumeric())
+        .collect();
+    let agent = Agent::builder().start().await.expect("an agent");
+    let away = Consul::builder().address("127.0.0.1:1").build().unwrap();
+    let fits = async |length: usize| {
+        let error = away.register(&node(&noise, length), TTL).await.unwrap_err();
+        match error.kind() {
+            ErrorKind::Unavailable => true,
+            ErrorKind::InvalidArgument => {
+                assert!(error.to_string().contains("allowed are 524288"), "{error}");
+                false
+            }
+            other => panic!("{other}: {error:?}"),
+        }
+    };
+    let (mut fitting, mut too_long) = (0, VALUE_LENGTH_MAX);
+    assert!(fits(fitting).await && !fits(too_long).await);
+    while too_long - fitting > 1 {
+        let length = usize::midpoint(fitting, too_long);
+        if fits(length).await {
+            fitting = length;
+        } else {
+            too_long = length;
+        }
+    }
+    let registry = Consul::builder().address(agent.address()).build().unwrap();
+    for _ in 0..2 {
+        registry.register(&node(&noise, fitting), TTL).await.unwrap();
+    }
+    eventually_lists(&registry, "greeter", &["greeter-1"]).await;
+    let listed = registry.get_service("greeter").await.unwrap();
+    assert!(
+        *listed.nodes()[0] == node(&noise, fitting),
+        "{fitting} letters a value"
+    );
+    let error = registry.register(&node(&noise, too_long), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+}
+
+#[tokio::test]
+async fn one_looks_in_the_datacenter_that_is_named() {
+    let agent = Agent::builder().start().await.expect("an agent");
+    let looking_in = |datacenter: &str| {
+        let builder = Consul::builder().address(agent.address());
+        builder.datacenter(datacenter).build().expect("good settings")
+    };
+    let registry = looking_in("dc1");
+    let node = node(&"x".repeat(PAIRS * VALUE_LENGTH_MAX), 1);
+    registry.register(&node, TTL).await.unwrap();
+    eventually_lists(&registry, "greeter", &["greeter-1"]).await;
+    assert_eq!(registry.list_services().await.unwrap(), ["greeter"]);
+    // Nobody is there to ask, which is another thing than that nobody is there.
+    let elsewhere = looking_in("dc2");
+    for error in [
+        elsewhere.get_service("greeter").await.unwrap_err(),
+        elsewhere
+            .watch("greeter")
+            .await
+            .unwrap()
+            .next()
+            .await
+            .unwrap()
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(
+            format!("{error:?}").contains("No path to datacenter"),
+            "{error:?}"
+        );
+    }
+    assert!(elsewhere.list_services().await.is_err());
+}
