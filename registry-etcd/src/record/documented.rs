@@ -4,7 +4,7 @@ use micro_registry::{Idempotency, Method, Node};
 use serde_json::Value;
 
 use super::{decode, encode};
-use crate::keys::Keys;
+use crate::keys::{Keys, place};
 
 const DOCUMENTATION: &str = include_str!("../../../docs/registries.md");
 
@@ -44,4 +44,11 @@ fn the_documented_key_and_record_are_what_is_written_and_read() {
         decode(node.service(), node.id(), documented.as_bytes()).unwrap(),
         node
     );
+}
+
+#[test]
+fn the_documented_marks_are_those_that_a_key_has_for_what_may_not_stand_in_it() {
+    let [slash, percent] = ["/", "%"].map(|mark| place(mark));
+    let said = format!("`/` of an id is written as `{slash}` and `%` as `{percent}`");
+    assert!(DOCUMENTATION.contains(&said), "{said}");
 }
