@@ -299,6 +299,23 @@ async fn a_list_that_fails_ends_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_right_that_is_taken_away_ends_an_open_watch_by_the_next_full_list() {
+    let (server, mut watcher) = started(10).await;
+    server.refuse_lists();
+    // As etcd does: it looks at rights when a watch begins.
+    server.put("b", 1);
+    assert!(seen(&mut watcher, &["a", "b"]).await <= REST);
+    let begun = Instant::now();
+    let error = watcher.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(
+        begun.elapsed() <= Duration::from_secs(360),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_changes_arrive_together_and_the_last_is_not_missed() {
     let (server, mut watcher) = started(10).await;
     let storm = async {

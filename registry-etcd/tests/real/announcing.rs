@@ -16,6 +16,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) const TTL: Duration = Duration::from_secs(900);
 /// Short, as a test waits for its end.
 const SHORT: Duration = Duration::from_secs(2);
+/// How many pairs of metadata a large node has, and how long the longest value of one may be.
+const PAIRS: usize = 200;
+const VALUE_LENGTH_MAX: usize = 4096;
+/// How often two claim one id at the same time.
+const RACES: usize = 30;
 pub(crate) const KEYS: &str = "/micro/registry/";
 const KEY: &str = "/micro/registry/greeter/greeter-1";
 
@@ -205,6 +210,95 @@ async fn a_node_that_was_killed_comes_back_to_its_id_once_its_record_has_run_out
     goes(&server).await;
     restarted.register(&node("boot-2"), SHORT).await.unwrap();
     assert!(stored(&server).await.unwrap().contains("boot-2"));
+}
+
+#[tokio::test]
+async fn nodes_stand_below_the_prefix_that_is_named_and_nowhere_else() {
+    let server = server().await;
+    let builder = Etcd::builder().address(server.address()).prefix("/team-a/");
+    let (own, other) = (builder.build().unwrap(), registry(&server));
+    own.register(&node("boot-1"), TTL).await.unwrap();
+    let stored = server.list("").await.unwrap();
+    let keys: Vec<_> = stored.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["/team-a/greeter/greeter-1"]);
+    let mut watcher = own.watch("greeter").await.unwrap();
+    assert_eq!(*watcher.next().await.unwrap().unwrap().nodes()[0], node("boot-1"));
+    assert_eq!(own.list_services().await.unwrap(), ["greeter"]);
+    assert!(other.get_service("greeter").await.unwrap().is_empty());
+    assert!(other.list_services().await.unwrap().is_empty());
+    own.deregister(&node("boot-1")).await.unwrap();
+    assert!(server.list("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn of_two_that_claim_one_id_at_once_one_has_it() {
+    let server = server().await;
+    let handles = [registry(&server), registry(&server)];
+    for round in 0..RACES {
+        let boots = ["boot-1", "boot-2"].map(node);
+        let (one, other) = tokio::join!(
+            handles[0].register(&boots[0], TTL),
+            handles[1].register(&boots[1], TTL)
+        );
+        let holder = match (kind(one), kind(other)) {
+            (None, Some(ErrorKind::Conflict)) => 0,
+            (Some(ErrorKind::Conflict), None) => 1,
+            answers => panic!("{answers:?} in round {round}"),
+        };
+        let record = stored(&server).await.unwrap();
+        assert!(record.contains(boots[holder].boot()), "{record}");
+        handles[holder].deregister(&boots[holder]).await.unwrap();
+    }
+}
+
+/// A node whose values have `length` characters that take six bytes each in a record.
+fn large(length: usize) -> Node {
+    let service = "greeter".parse().expect("a good name");
+    let address = "127.0.0.1:9090".parse().expect("a good address");
+    let pairs = (0..PAIRS).map(|number| (format!("key-{number}"), "\u{1}".repeat(length)));
+    let node = pairs.fold(
+        Node::builder(service, "greeter-1", address),
+        |node, (key, value)| node.metadata(key, value),
+    );
+    node.build().expect("a good node")
+}
+
+#[tokio::test]
+async fn the_largest_node_that_is_not_refused_comes_back_and_one_character_more_is_refused() {
+    let away = Etcd::builder().address("127.0.0.1:1").build().unwrap();
+    let fits = async |length: usize| {
+        let error = away.register(&large(length), TTL).await.unwrap_err();
+        match error.kind() {
+            ErrorKind::Unavailable => true,
+            ErrorKind::InvalidArgument => {
+                assert!(error.to_string().contains("allowed are 1500000"), "{error}");
+                false
+            }
+            other => panic!("{other}: {error:?}"),
+        }
+    };
+    let (mut fitting, mut too_long) = (0, VALUE_LENGTH_MAX);
+    assert!(fits(fitting).await && !fits(too_long).await);
+    while too_long - fitting > 1 {
+        let length = usize::midpoint(fitting, too_long);
+        if fits(length).await {
+            fitting = length;
+        } else {
+            too_long = length;
+        }
+    }
+    let server = server().await;
+    let registry = registry(&server);
+    for _ in 0..2 {
+        registry.register(&large(fitting), TTL).await.unwrap();
+    }
+    let listed = registry.get_service("greeter").await.unwrap();
+    assert!(
+        *listed.nodes()[0] == large(fitting),
+        "{fitting} characters a value"
+    );
+    let error = registry.register(&large(too_long), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
 }
 
 #[tokio::test]

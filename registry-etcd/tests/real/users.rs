@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use micro_registry::{Error, ErrorKind, Registry};
 use micro_registry_etcd::{Builder, Etcd};
 use micro_test_servers::{Etcd as Server, Node};
@@ -76,6 +77,36 @@ async fn who_has_no_password_or_a_wrong_one_is_told_so_and_who_has_no_right_too(
         let error = registry.get_service("greeter").await.unwrap_err();
         assert_eq!(error.kind(), expected, "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_service_needs_no_more_than_to_write_below_its_own_keys_and_to_read_those_of_others() {
+    let server = Server::builder().users().start().await.unwrap();
+    server
+        .add_user(USER, PASSWORD, "/micro/registry/greeter/")
+        .await
+        .unwrap();
+    let right = |kind: &str, prefix: &str, end: &str| {
+        let (key, end) = (BASE64_STANDARD.encode(prefix), BASE64_STANDARD.encode(end));
+        json!({"name": USER, "perm": {"permType": kind, "key": key, "range_end": end}})
+    };
+    let reads = right("READ", KEYS, "/micro/registry0");
+    change(&server, "auth/role/grant", &reads).await;
+    let builder = Etcd::builder().address(server.address()).user(USER, PASSWORD);
+    let registry = builder.build().unwrap();
+    for _ in 0..2 {
+        registry.register(&node("boot-1"), TTL).await.unwrap();
+    }
+    let mut watcher = registry.watch("greeter").await.unwrap();
+    assert_eq!(*watcher.next().await.unwrap().unwrap().nodes()[0], node("boot-1"));
+    assert_eq!(registry.list_services().await.unwrap(), ["greeter"]);
+    assert!(registry.get_service("orders").await.unwrap().is_empty());
+    registry.deregister(&node("boot-1")).await.unwrap();
+    assert!(registry.get_service("greeter").await.unwrap().is_empty());
+    let address = "127.0.0.1:9090".parse().unwrap();
+    let other = micro_registry::Node::builder("orders".parse().unwrap(), "orders-1", address);
+    let error = registry.register(&other.build().unwrap(), TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
 }
 
 #[tokio::test]
@@ -187,6 +218,23 @@ async fn many_calls_at_once_log_in_once() {
         assert_eq!(answer.unwrap().len(), 1);
     }
     assert_eq!(logins(&users.0).await, before + 1);
+}
+
+#[tokio::test]
+async fn a_second_at_least_is_between_two_logins() {
+    const LOGINS: u32 = 3;
+    // Else etcd itself takes its time.
+    let users = with_users("--bcrypt-cost=4").await;
+    let registry = users.builder().build().unwrap();
+    let started = Instant::now();
+    registry.register(&node("boot-1"), TTL).await.unwrap();
+    for _ in 0..LOGINS {
+        let password = json!({ "name": USER, "password": PASSWORD });
+        change(&users.0, "auth/user/changepw", &password).await;
+        registry.register(&node("boot-1"), TTL).await.unwrap();
+    }
+    let elapsed = started.elapsed();
+    assert!(elapsed >= LOGINS * Duration::from_secs(1), "{elapsed:?}");
 }
 
 #[tokio::test]

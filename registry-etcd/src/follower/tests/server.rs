@@ -42,6 +42,7 @@ struct State {
     untold: Option<i64>,
     is_silent: bool,
     is_away: bool,
+    is_unlisted: bool,
 }
 
 pub(super) struct FakeStream {
@@ -65,6 +66,7 @@ impl Server {
             untold: None,
             is_silent: false,
             is_away: false,
+            is_unlisted: false,
         };
         let server = Arc::new(Self {
             state: watch::Sender::new(state),
@@ -142,6 +144,11 @@ impl Server {
         self.state.send_modify(|state| state.is_away = true);
     }
 
+    /// Refuses to list, and goes on telling those who watch already.
+    pub(super) fn refuse_lists(&self) {
+        self.state.send_modify(|state| state.is_unlisted = true);
+    }
+
     pub(super) fn before_watch(&self, happens: fn(&Server)) {
         *self.before_watch.lock().unwrap() = Some(happens);
     }
@@ -178,6 +185,9 @@ impl Source for Server {
         let state = self.state.borrow();
         if state.is_away {
             return Err(away("list"));
+        }
+        if state.is_unlisted {
+            return Err(Error::new(ErrorKind::PermissionDenied, "list"));
         }
         let changes = state.history.iter();
         let last: BTreeMap<_, _> = changes.map(|(_, id, port)| (id, *port)).collect();
