@@ -94,3 +94,53 @@ fn http_code(code: Code) -> StatusCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_go_micros_own_table() {
+        for (grpc, http) in [
+            (3, 400),
+            (16, 401),
+            (7, 403),
+            (5, 404),
+            (4, 408),
+            (6, 409),
+            (9, 412),
+            (13, 500),
+            (12, 501),
+            (14, 503),
+        ] {
+            assert_eq!(http_code(Code::from_i32(grpc)).as_u16(), http, "{grpc}");
+        }
+        for grpc in 1..=16 {
+            let http = http_code(Code::from_i32(grpc));
+            // Go Micro's clients send what is 408 again.
+            assert_eq!(http == StatusCode::REQUEST_TIMEOUT, grpc == 4, "{grpc}");
+            assert!(http.is_client_error() || http.is_server_error(), "{grpc}");
+        }
+    }
+
+    #[test]
+    fn what_a_handler_wrote_in_go_micros_form_stays() {
+        let own = r#"{"id":"orders","code":418,"detail":"no coffee","status":"I'm a teapot"}"#;
+        let mut headers = HeaderMap::new();
+        Status::unknown(own).add_header(&mut headers).unwrap();
+        let mut last = Vec::new();
+        for _ in 0..2 {
+            write(&mut headers, "greeter");
+            let status = Status::from_header_map(&headers).unwrap();
+            assert_eq!((status.code(), status.message()), (Code::Unknown, own));
+            let details = RpcStatus::decode(status.details()).unwrap().details;
+            let [only] = details.as_slice() else {
+                panic!("{details:?}");
+            };
+            let error = Error::decode(&only.value[..]).unwrap();
+            assert_eq!((error.id.as_str(), error.code), ("orders", 418));
+            last.push(details);
+        }
+        assert_eq!(last[0], last[1], "what has a detail gets no second one");
+    }
+}
