@@ -70,6 +70,8 @@ pub(crate) fn exports_something(file: &SettingsFile) -> Result<bool> {
 /// Where a gateway listens, and for what.
 #[derive(Debug)]
 struct Listening {
+    /// `http`, or `https` where it has a certificate.
+    scheme: &'static str,
     address: SocketAddr,
     exports: Vec<String>,
     place: String,
@@ -87,10 +89,15 @@ impl Listening {
     }
 
     fn lines(&self) -> Vec<String> {
-        let Self { address, place, .. } = self;
+        let Self {
+            scheme,
+            address,
+            place,
+            ..
+        } = self;
         let exports = self.exports.join(", ");
         let mut lines = vec![format!(
-            "micro: http://{address} answers for {exports}, found in {place}"
+            "micro: {scheme}://{address} answers for {exports}, found in {place}"
         )];
         if self.has_dashboard {
             lines.push(match self.dashboard() {
@@ -106,7 +113,7 @@ impl Listening {
 
     fn to_json(&self) -> Value {
         let mut shown = json!({
-            "url": format!("http://{}", self.address),
+            "url": format!("{}://{}", self.scheme, self.address),
             "exports": self.exports,
             "registry": self.place,
         });
@@ -119,8 +126,13 @@ impl Listening {
     /// Where a browser on this machine finds the dashboard, which answers at `localhost` alone.
     fn dashboard(&self) -> Option<String> {
         let host = local_host(self.address)?;
-        Some(format!("http://{host}/dashboard"))
+        Some(format!("{}://{host}/dashboard", self.scheme))
     }
+}
+
+/// What a URL begins with that leads to a service which has a certificate, or has none.
+pub(crate) fn scheme(has_tls: bool) -> &'static str {
+    if has_tls { "https" } else { "http" }
 }
 
 /// Where what listens at an address is found on this machine as `localhost`, if that leads there.
@@ -150,6 +162,7 @@ pub(crate) async fn gateway(registry: &RegistryArguments, arguments: &Arguments)
         .after_start(move |cx| async move {
             if let Some(address) = cx.local_address() {
                 let listening = Listening {
+                    scheme: scheme(cx.has_tls()),
                     address,
                     exports,
                     place,
@@ -260,6 +273,7 @@ mod tests {
     #[test]
     fn the_dashboard_is_told_of_where_localhost_leads_to_it() {
         let listening = |address: &str| Listening {
+            scheme: scheme(false),
             address: address.parse().unwrap(),
             exports: vec!["greeter".to_owned(), "shop/Orders".to_owned()],
             place: "mdns at 127.0.0.1:5353".to_owned(),
@@ -289,5 +303,10 @@ mod tests {
                 "dashboard": "http://localhost:80/dashboard",
             })
         );
+        let secured = Listening {
+            scheme: scheme(true),
+            ..listening("127.0.0.1:80")
+        };
+        assert_eq!(secured.to_json()["url"], "https://127.0.0.1:80");
     }
 }

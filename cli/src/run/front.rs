@@ -48,8 +48,8 @@ pub(super) struct Place {
 
 impl Place {
     /// What a program wants to know of it.
-    pub(super) fn facts(&self) -> Facts {
-        let url = format!("http://{}", self.address);
+    pub(super) fn facts(&self, scheme: &str) -> Facts {
+        let url = format!("{scheme}://{}", self.address);
         let facts = [("event", NAME.to_owned()), ("url", url)];
         facts
             .map(|(name, value)| (name.to_owned(), value.into()))

@@ -29,7 +29,15 @@ const IMPATIENCE: Duration = Duration::from_secs(15);
 /// How a node is known to be ready.
 pub(super) trait Readiness: Clone + Sync + 'static {
     /// Waits until the node with this id can be called; answers where. Meanwhile it tells what it is waiting for.
-    fn ready(&self, id: &str, waiting: &Waiting) -> impl Future<Output = String> + Send;
+    fn ready(&self, id: &str, waiting: &Waiting) -> impl Future<Output = Reached> + Send;
+}
+
+/// Where a node can be called.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) address: String,
+    /// Whether it speaks TLS there, and nothing else.
+    pub(super) has_tls: bool,
 }
 
 /// What a node that is not ready is waiting for.
@@ -83,9 +91,9 @@ pub(super) enum Role {
     Front,
 }
 
-/// A node became ready for the first time.
+/// A node became ready for the first time, there.
 #[derive(Debug)]
-pub(super) struct FirstReady(pub(super) Role);
+pub(super) struct FirstReady(pub(super) Role, pub(super) Reached);
 
 /// What keeping one node takes.
 pub(super) struct Keeper<R> {
@@ -184,11 +192,11 @@ impl<R: Readiness + Send> Keeper<R> {
         let status = loop {
             tokio::select! {
                 event = current.next() => match event {
-                    Event::Ready(address) => {
-                        self.tell("ready", "is ready", &current.id, &address).await;
+                    Event::Ready(reached) => {
+                        self.tell("ready", "is ready", &current.id, &reached.address).await;
                         if !std::mem::replace(was_ready, true) {
                             // Nobody listens any more when everything is being stopped.
-                            let _ = self.ready.send(FirstReady(self.role)).await;
+                            let _ = self.ready.send(FirstReady(self.role, reached)).await;
                         }
                     }
                     Event::Ended(status) => match newer.take() {
@@ -203,8 +211,8 @@ impl<R: Readiness + Send> Keeper<R> {
                     }
                 },
                 event = next_of(newer.as_mut()) => match event {
-                    Event::Ready(address) => if let Some(next) = newer.take() {
-                        self.tell("replaced", "is replaced", &next.id, &address).await;
+                    Event::Ready(reached) => if let Some(next) = newer.take() {
+                        self.tell("replaced", "is replaced", &next.id, &reached.address).await;
                         let old = std::mem::replace(&mut current, next);
                         old.process.terminate();
                         leaving.spawn(old.ended());

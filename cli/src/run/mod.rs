@@ -48,6 +48,7 @@ use self::{
 use crate::{
     arguments::RegistryArguments,
     failure::{Failure, Result},
+    gateway::scheme,
     lookup::{Lookup, place, registry_settings},
 };
 
@@ -182,13 +183,15 @@ async fn next(lookup: Lookup, ready: Vec<(Announced, usize)>, front: Option<Fron
     let names: Vec<_> = services.into_iter().map(|(name, _)| name).collect();
     match front.launch(&names) {
         Ok((place, launch)) => Next {
+            words: next.words.clone(),
             front: Some(supervisor::Front {
                 launch,
                 readiness: Announced::new(lookup, front::NAME),
-                words: next.over_http(&place),
-                facts: place.facts(),
+                words: Box::new(move |reached| {
+                    let scheme = scheme(reached.has_tls);
+                    (next.over_http(scheme, &place), place.facts(scheme))
+                }),
             }),
-            words: next.words,
         },
         Err(failure) => Next {
             words: format!("{}\nThere is no gateway: {failure}", next.words),

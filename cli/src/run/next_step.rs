@@ -58,19 +58,24 @@ pub(super) async fn next_step(lookup: &Lookup, services: &[(String, usize)]) -> 
 }
 
 impl NextStep {
-    /// What to say once the gateway is there, too.
-    pub(super) fn over_http(&self, place: &Place) -> String {
+    /// What to say once the gateway is there, too, where URLs begin with `scheme`.
+    pub(super) fn over_http(&self, scheme: &str, place: &Place) -> String {
         let Place { address, instead_of } = place;
         let why = instead_of.map_or_else(String::new, |taken| format!(", as {taken} is taken"));
         let line = self.request.as_ref().map_or_else(String::new, |(message, path)| {
             let (message, host) = (quote(message), short(address));
-            format!("; or type\n\n    curl -d {message} {host}/{path}\n")
+            let url = match scheme {
+                // It is what curl takes a URL without one for.
+                "http" => format!("{host}/{path}"),
+                _ => format!("{scheme}://{host}/{path}"),
+            };
+            format!("; or type\n\n    curl -d {message} {url}\n")
         });
         let dashboard = local(address).map_or_else(
             || format!("and no dashboard, as `localhost` does not lead to {address}"),
-            |host| format!("the dashboard is at http://{host}/dashboard"),
+            |host| format!("the dashboard is at {scheme}://{host}/dashboard"),
         );
-        format!("HTTP and JSON are at http://{address}{why}, {dashboard}{line}")
+        format!("HTTP and JSON are at {scheme}://{address}{why}, {dashboard}{line}")
     }
 }
 
@@ -189,7 +194,13 @@ mod tests {
             instead_of: Some("127.0.0.1:8080"),
         };
         assert_eq!(
-            next.over_http(&place),
+            next.over_http("https", &place),
+            "HTTP and JSON are at https://127.0.0.1:4711, as 127.0.0.1:8080 is taken, the dashboard is at \
+             https://localhost:4711/dashboard; or type\n\n    \
+             curl -d '{\"name\":\"Ada\"}' https://localhost:4711/a/say/hello\n"
+        );
+        assert_eq!(
+            next.over_http("http", &place),
             "HTTP and JSON are at http://127.0.0.1:4711, as 127.0.0.1:8080 is taken, the dashboard is at \
              http://localhost:4711/dashboard; or type\n\n    \
              curl -d '{\"name\":\"Ada\"}' localhost:4711/a/say/hello\n"
@@ -203,7 +214,7 @@ mod tests {
             instead_of: None,
         };
         assert_eq!(
-            next.over_http(&place),
+            next.over_http("http", &place),
             "HTTP and JSON are at http://10.0.0.1:80, and no dashboard, as `localhost` does not lead to 10.0.0.1:80"
         );
     }

@@ -15,7 +15,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::keeper::{Readiness, Waiting};
+use super::keeper::{Reached, Readiness, Waiting};
 use crate::{failure::Result, lookup::Lookup};
 
 /// How often the registry and the node are asked.
@@ -79,7 +79,7 @@ impl Announced {
 }
 
 impl Readiness for Announced {
-    async fn ready(&self, id: &str, waiting: &Waiting) -> String {
+    async fn ready(&self, id: &str, waiting: &Waiting) -> Reached {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -96,7 +96,12 @@ impl Readiness for Announced {
                 }
             };
             match self.is_serving(&node).await {
-                Ok(()) => return node.address().to_string(),
+                Ok(()) => {
+                    return Reached {
+                        address: node.address().to_string(),
+                        has_tls: node.wants_tls(),
+                    };
+                }
                 Err(words) => waiting.set(words),
             }
         }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    keeper::{Readiness, Waiting},
+    keeper::{Reached, Readiness, Waiting},
     lines::Lines,
     printer::Printer,
     process::Process,
@@ -20,8 +20,8 @@ const LAST_LINES_WAIT: Duration = Duration::from_secs(3);
 
 /// What happens to a process.
 pub(super) enum Event {
-    /// It can be called, at this address.
-    Ready(String),
+    /// It can be called, there.
+    Ready(Reached),
     /// It ended.
     Ended(io::Result<ExitStatus>),
 }
@@ -34,7 +34,7 @@ pub(super) struct Started {
     pub(super) waiting: Arc<Waiting>,
     /// Since when it has been ready.
     pub(super) ready_since: Option<Instant>,
-    ready: Pin<Box<dyn Future<Output = String> + Send>>,
+    ready: Pin<Box<dyn Future<Output = Reached> + Send>>,
     forwarding: JoinSet<()>,
 }
 
@@ -67,9 +67,9 @@ impl Started {
     pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
             status = self.process.wait() => Event::Ended(status),
-            address = &mut self.ready, if self.ready_since.is_none() => {
+            reached = &mut self.ready, if self.ready_since.is_none() => {
                 self.ready_since = Some(Instant::now());
-                Event::Ready(address)
+                Event::Ready(reached)
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    keeper::{End, FirstReady, Keeper, Phase, Readiness, Role},
+    keeper::{End, FirstReady, Keeper, Phase, Reached, Readiness, Role},
     printer::{self, Facts, Printer, Printing},
     process::Launch,
 };
@@ -46,10 +46,12 @@ pub(super) struct Next<R> {
 pub(super) struct Front<R> {
     pub(super) launch: Launch,
     pub(super) readiness: R,
-    /// What is said once it is ready, and what a program wants to know of it.
-    pub(super) words: String,
-    pub(super) facts: Facts,
+    /// What is said once it is ready.
+    pub(super) words: FrontWords,
 }
+
+/// What is said of what stands in front, and what a program wants to know of it, by what it turned out to be.
+pub(super) type FrontWords = Box<dyn FnOnce(&Reached) -> (String, Facts) + Send>;
 
 /// Runs the services until their nodes have all ended: told to `stop`, by themselves, or unable to start.
 ///
@@ -99,7 +101,7 @@ struct Run {
     /// What the front is told to do, if it runs.
     front: Option<watch::Sender<Phase>>,
     /// What to say once that is ready.
-    front_words: Option<(String, Facts)>,
+    front_words: Option<FrontWords>,
     /// When patience with the present phase ends; not while running.
     deadline: Option<Instant>,
     failure: Option<Failure>,
@@ -151,7 +153,7 @@ impl Run {
             versions,
         );
         self.front = Some(phase);
-        self.front_words = Some((front.words, front.facts));
+        self.front_words = Some(front.words);
     }
 
     fn keep<R: Readiness + Send>(
@@ -192,9 +194,10 @@ impl Run {
                     Some(ended) => self.note(ended).await,
                     None => break,
                 },
-                Some(FirstReady(role)) = self.ready.recv() => match role {
+                Some(FirstReady(role, reached)) = self.ready.recv() => match role {
                     Role::Service => ready += 1,
-                    Role::Front => if let Some((words, facts)) = self.front_words.take() {
+                    Role::Front => if let Some(words) = self.front_words.take() {
+                        let (words, facts) = words(&reached);
                         self.printer.tell(words, facts).await;
                     }
                 },

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    keeper::{Readiness, Waiting},
+    keeper::{Reached, Readiness, Waiting},
     printer::Facts,
     process::Launch,
     supervisor::{Front, Next, Plan, supervise},
@@ -30,9 +30,12 @@ const POLL: Duration = Duration::from_millis(20);
 struct Files(PathBuf);
 
 impl Readiness for Files {
-    async fn ready(&self, id: &str, _waiting: &Waiting) -> String {
+    async fn ready(&self, id: &str, _waiting: &Waiting) -> Reached {
         eventually(|| self.0.join(id).exists()).await;
-        id.to_owned()
+        Reached {
+            address: id.to_owned(),
+            has_tls: false,
+        }
     }
 }
 
@@ -69,8 +72,7 @@ impl World {
         let front = front.map(|script| Front {
             launch: self.launch(script),
             readiness: readiness.clone(),
-            words: "it is in front".to_owned(),
-            facts: Facts::new(),
+            words: Box::new(|_| ("it is in front".to_owned(), Facts::new())),
         });
         let (stop, mut stopped) = mpsc::channel(2);
         let (tell, told) = oneshot::channel();

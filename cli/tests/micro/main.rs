@@ -6,6 +6,7 @@ mod bench;
 mod call;
 mod completions;
 mod gateway;
+mod gateway_tls;
 #[cfg(target_os = "linux")]
 mod greeter;
 mod look;

@@ -36,7 +36,8 @@ impl ServiceBuilder {
             if_addrs::get_if_addrs,
         )?;
         let (settings, server_settings) = self.limits(&loaded)?;
-        if server_settings.tls.is_some() {
+        let has_tls = server_settings.tls.is_some();
+        if has_tls {
             identity.metadata.insert(TLS_KEY.to_owned(), "true".to_owned());
         }
         let (registry, registry_at) = self.open_registry(&loaded, advertised.interface())?;
@@ -47,10 +48,9 @@ impl ServiceBuilder {
             .subset_seed(identity.id());
         let client = self.join_client(client, &loaded, &control, &telemetry)?;
 
-        let (name, id) = (identity.name.clone(), identity.id().to_owned());
         let token = self.token.child_token();
-        let cx = ServiceContext::new(name.clone(), id, client, token.clone());
-        let server = ServerBuilder::new(name, server_settings).telemetry(telemetry.clone());
+        let cx = ServiceContext::new(&mut identity, client, has_tls, token.clone());
+        let server = ServerBuilder::new(identity.name.clone(), server_settings).telemetry(telemetry.clone());
         let additions = self.additions.into_iter();
         let server = additions.fold(server, |server, add| add(server, &cx)).build()?;
         // What the registry would refuse later is refused now, whatever the address will be.

@@ -6,6 +6,7 @@ use micro_registry::ServiceName;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::Identity;
 use crate::Client;
 
 /// The service that a hook, a check, a task or a handler is part of. Cheap to clone.
@@ -35,17 +36,24 @@ struct Inner {
     service: ServiceName,
     id: String,
     client: Client,
+    has_tls: bool,
     token: CancellationToken,
     address: watch::Sender<Option<SocketAddr>>,
 }
 
 impl ServiceContext {
-    pub(super) fn new(service: ServiceName, id: String, client: Client, token: CancellationToken) -> Self {
+    pub(super) fn new(
+        identity: &mut Identity,
+        client: Client,
+        has_tls: bool,
+        token: CancellationToken,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                service,
-                id,
+                service: identity.name.clone(),
+                id: identity.id().to_owned(),
                 client,
+                has_tls,
                 token,
                 address: watch::Sender::new(None),
             }),
@@ -79,6 +87,12 @@ impl ServiceContext {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         *self.inner.address.borrow()
+    }
+
+    /// Whether the service speaks TLS where it listens, and nothing else: whether `[server.tls]` has a certificate.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.inner.has_tls
     }
 
     /// Waits until the service begins to stop.

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::ServiceContext;
+use super::{Identity, ServiceContext};
 use crate::Client;
 
 /// What the registry does in one call.
@@ -189,12 +189,9 @@ pub(crate) fn context() -> ServiceContext {
         .control(Handle::current())
         .build()
         .unwrap();
-    ServiceContext::new(
-        "greeter".parse().unwrap(),
-        "greeter-1".to_owned(),
-        client,
-        CancellationToken::new(),
-    )
+    let mut identity = Identity::new("greeter".parse().unwrap());
+    identity.id = Some("greeter-1".to_owned());
+    ServiceContext::new(&mut identity, client, false, CancellationToken::new())
 }
 
 /// What happened, in its order, with whether the service was ready then.
