@@ -5,6 +5,8 @@ mod bench;
 mod call;
 mod completions;
 mod describe;
+#[cfg(test)]
+mod documented;
 mod endpoints;
 mod failure;
 mod foreign;
@@ -22,7 +24,10 @@ mod services;
 mod settings;
 mod watch;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -55,7 +60,8 @@ fn start(arguments: &Arguments) -> Result<()> {
     let level = if is_service { "warn" } else { "error" };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(output::has_colours())
         .log_internal_errors(false)
         .init();
     let mut builder = if is_service {

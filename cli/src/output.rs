@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use serde_json::json;
 
 use crate::failure::{Failure, Result};
 
@@ -44,10 +45,47 @@ fn unwritten(error: io::Error) -> Failure {
     }
 }
 
-/// Says something that is no result, on standard error.
+/// How what is no result is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// For programs, an object a line.
+    Json,
+}
+
+impl Form {
+    /// The form of a command to which `--json` was given, or was not.
+    pub(crate) fn of(is_json: bool) -> Self {
+        if is_json { Self::Json } else { Self::Text }
+    }
+
+    /// Says something that is no result, on standard error.
+    pub(crate) fn say(self, words: &str) {
+        match self {
+            Self::Text => say(words),
+            Self::Json => say(&json!({ "message": words }).to_string()),
+        }
+    }
+
+    /// Says what went wrong without ending the command.
+    pub(crate) fn tell(self, failure: &Failure) {
+        match self {
+            Self::Text => say(&failure.to_string()),
+            Self::Json => say(&failure.to_json().to_string()),
+        }
+    }
+}
+
+/// Says something to people that is no result, on standard error.
 pub(crate) fn say(words: &str) {
     // There is no better place to say that standard error is closed.
     let _ = writeln!(io::stderr(), "{words}");
+}
+
+/// Whether standard error is a terminal whose user wants colours.
+pub(crate) fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
 /// Rows in columns as wide as their widest cell.

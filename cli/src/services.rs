@@ -6,7 +6,7 @@ use crate::{
     arguments::ServicesArguments,
     failure::Result,
     lookup::Lookup,
-    output::{print, print_json, say},
+    output::{Form, print, print_json},
     progress::waiting,
 };
 
@@ -15,7 +15,7 @@ pub(crate) async fn services(lookup: &Lookup, arguments: &ServicesArguments) -> 
     let words = || format!("waiting for {}", lookup.place());
     let services = waiting(words, lookup.services()).await?;
     if services.is_empty() {
-        say(&format!("no services in {}", lookup.place()));
+        Form::of(arguments.json).say(&format!("no services in {}", lookup.place()));
     }
     if arguments.json {
         return print_json(&Value::from(services));

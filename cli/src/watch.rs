@@ -15,7 +15,7 @@ use crate::{
     arguments::WatchArguments,
     failure::{Failure, Result},
     lookup::Lookup,
-    output::{print, print_styled, say},
+    output::{Form, print, print_styled},
 };
 
 /// How often new services are looked for; registries tell only of the nodes of one.
@@ -52,7 +52,7 @@ pub(crate) async fn watch(lookup: &Lookup, arguments: &WatchArguments) -> Result
             following.spawn(follow_all(lookup.clone(), sender));
         }
     }
-    let mut shown = Shown::new(arguments.json);
+    let mut shown = Shown::new(Form::of(arguments.json));
     while let Some((service, snapshot)) = news.recv().await {
         match snapshot {
             Ok(snapshot) => shown.show(&service, &snapshot)?,
@@ -112,15 +112,15 @@ async fn follow_all(lookup: Lookup, news: mpsc::Sender<News>) {
 /// What has been shown already.
 #[derive(Debug)]
 struct Shown {
-    is_json: bool,
+    form: Form,
     nodes: HashMap<String, BTreeMap<String, Arc<Node>>>,
     failures: HashMap<String, String>,
 }
 
 impl Shown {
-    fn new(is_json: bool) -> Self {
+    fn new(form: Form) -> Self {
         Self {
-            is_json,
+            form,
             nodes: HashMap::new(),
             failures: HashMap::new(),
         }
@@ -144,13 +144,13 @@ impl Shown {
     fn fail(&mut self, service: &str, failure: &Failure) {
         let words = failure.to_string();
         if self.failures.insert(service.to_owned(), words.clone()).as_ref() != Some(&words) {
-            say(&words);
+            self.form.tell(failure);
         }
     }
 
     fn line(&self, change: Change, node: &Node) -> Result<()> {
         let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        if self.is_json {
+        if self.form == Form::Json {
             let line = json!({
                 "at": at,
                 "change": change.word(),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_registry_that_stays_away_is_told_of_once() {
-        let mut shown = Shown::new(false);
+        let mut shown = Shown::new(Form::Text);
         let failure = Failure::new("away");
         shown.fail("shop", &failure);
         assert_eq!(shown.failures.get("shop").map(String::as_str), Some("away"));

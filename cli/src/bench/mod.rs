@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, Result, chain},
     lookup::Lookup,
     metadata::to_metadata,
-    output::{print, print_json, say},
+    output::{Form, print, print_json},
 };
 
 /// Calls until the time is over or Ctrl-C, and reports; fails if a call did.
@@ -46,7 +46,7 @@ pub(crate) async fn bench(lookup: &Lookup, arguments: &BenchArguments) -> Result
         rate: arguments.rate,
         duration: arguments.duration,
     };
-    say(&format!(
+    Form::of(arguments.json).say(&format!(
         "calling {} of `{service}` {} times a second for {}",
         arguments.method,
         plan.rate,

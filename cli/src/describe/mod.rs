@@ -16,7 +16,7 @@ use crate::{
     arguments::ServiceArguments,
     failure::Result,
     lookup::Lookup,
-    output::{print, print_json, say, table},
+    output::{Form, print, print_json, table},
     progress::waiting,
 };
 
@@ -56,7 +56,7 @@ pub(crate) async fn describe(lookup: &Lookup, arguments: &ServiceArguments) -> R
     }
     match failure {
         Some(failure) if failure.code() == Some(Code::Unimplemented) => {
-            say(&failure.to_string());
+            Form::of(arguments.json).tell(&failure);
             Ok(())
         }
         Some(failure) => Err(failure),

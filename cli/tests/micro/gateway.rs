@@ -86,6 +86,58 @@ async fn as_json_it_says_where_it_listens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_log_has_no_codes_for_a_terminal_where_there_is_none() {
+    let shop = Shop::start(Reflection::V1).await;
+    let mut command = shop.micro(&["gateway", "shop", "--address", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "info").env_remove("NO_COLOR");
+    let said = tokio::task::spawn_blocking(move || Running::start(command).errors_until("answers for shop"));
+    let said = said.await.unwrap();
+    assert!(said.iter().any(|line| line.contains(" INFO ")), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains('\x1b')), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_name_of_another_it_shows_nothing() {
+    let shop = Shop::start(Reflection::V1).await;
+    let command = shop.micro(&["gateway", "shop", "--address", "127.0.0.1:0", "--dashboard"]);
+    let (gateway, said) = tokio::task::block_in_place(|| {
+        let gateway = Running::start(command);
+        let said = gateway.errors_until("answers for shop");
+        (gateway, said)
+    });
+    let (_, rest) = said.last().unwrap().split_once("http://").unwrap();
+    let (address, _) = rest.split_once(' ').unwrap();
+    let get = |path: &str, host: &str| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let (_, port) = address.split_once(':').unwrap();
+    for (path, status) in [
+        ("/dashboard", 403),
+        ("/dashboard.events", 403),
+        ("/dashboard.methods?shop", 403),
+        ("/shop/shop/look", 421),
+        ("/openapi.json", 421),
+    ] {
+        let answer = get(path, "evil.example");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+    }
+    let answer = get("/dashboard", &format!("localhost:{port}"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_anything_to_export_it_says_what_to_type() {
     let shop = Shop::start(Reflection::V1).await;
     let ended = shop.run(&["gateway"]).await;

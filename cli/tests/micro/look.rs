@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use micro_dynamic::fake::Reflection;
 use serde_json::{Value, json};
 
-use crate::support::{Shop, micro, run};
+use crate::{
+    running::Running,
+    support::{Shop, micro, run},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_listed_one_a_line_or_as_json() {
@@ -155,6 +158,57 @@ async fn endpoints_are_shown_as_a_client_sees_them_and_it_fails_unless_all_are_r
     let ended = shop.run(&["endpoints", "shoe"]).await;
     assert_eq!((ended.code, ended.output.as_str()), (78, ""));
     assert!(ended.errors.contains("no nodes of `shoe`"), "{}", ended.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_json_what_is_no_result_is_json_too() {
+    let (shop, bare) = (
+        Shop::start(Reflection::V1).await,
+        Shop::start(Reflection::None).await,
+    );
+    // Where no other test announces anything.
+    let empty = format!("127.0.0.1:{}", 10_000 + std::process::id() % 10_000);
+    let nothing = ["services", "--registry-address", &empty, "--json"];
+    let measured = [
+        "bench",
+        "shop",
+        "Look",
+        "--rate",
+        "100",
+        "--duration",
+        "50ms",
+        "--json",
+    ];
+    let parsed =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    for (ended, said) in [
+        (
+            bare.run(&["describe", "shop", "--json"]).await,
+            "has no reflection",
+        ),
+        (shop.run(&measured).await, "calling Look of `shop`"),
+        (run(micro(&nothing), "").await, "no services in mdns"),
+    ] {
+        assert_eq!(ended.code, 0, "{}", ended.errors);
+        assert!(ended.errors.contains(said), "{}", ended.errors);
+        ended
+            .errors
+            .lines()
+            .for_each(|line| assert!(parsed(line).is_object()));
+        parsed(&ended.output);
+    }
+    let away = [
+        "watch",
+        "--registry",
+        "consul",
+        "--registry-address",
+        "127.0.0.1:1",
+        "--json",
+    ];
+    let said =
+        tokio::task::spawn_blocking(move || Running::start(micro(&away)).errors_until("list the services"));
+    let said = said.await.unwrap();
+    assert_eq!(parsed(&said[0])["error"]["code"], "UNAVAILABLE", "{said:?}");
 }
 
 /// The binary, where the shop has another node that nobody listens at.
