@@ -138,7 +138,36 @@ async fn call(channel: Channel, plan: Plan, due: Instant) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use micro::{Client, registry::Static};
+    use micro_dynamic::{
+        fake::{Fake, Reflection, pool},
+        from_json,
+    };
+
     use super::*;
+
+    /// A caller that came late has waited since then, too.
+    #[tokio::test]
+    async fn time_counts_from_when_a_call_was_due() {
+        let shop = Fake::start(Reflection::V1).await.unwrap();
+        let registry: Static = format!("shop={}", shop.address()).parse().unwrap();
+        let client = Client::builder(Arc::new(registry)).build().unwrap();
+        let method = pool().get_service_by_name("shop.Shop").unwrap();
+        let method = method.methods().find(|method| method.name() == "Look").unwrap();
+        let plan = Plan {
+            message: from_json(&method.input(), r#"{"name":"Ada"}"#).unwrap(),
+            method,
+            metadata: MetadataMap::new(),
+            rate: NonZeroU32::MIN,
+            duration: Duration::from_secs(1),
+        };
+        let late = Duration::from_secs(5);
+        let answer = call(client.channel("shop"), plan, Instant::now() - late).await;
+        assert!(answer.node.is_ok(), "{:?}", answer.node);
+        assert!(answer.took >= late, "{:?}", answer.took);
+    }
 
     #[test]
     fn times_from_microseconds_to_minutes_are_told_apart() {

@@ -1,9 +1,13 @@
 //! `micro bench`.
 
 use micro_dynamic::fake::Reflection;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::Shop;
+use crate::{
+    running::{Running, eventually},
+    support::Shop,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_made_at_the_rate_and_reported() {
@@ -19,6 +23,30 @@ async fn calls_are_made_at_the_rate_and_reported() {
     assert_eq!((&report["calls"], &report["failed"]), (&100.into(), &0.into()));
     let answered = report["nodes"].as_object().unwrap().values();
     assert_eq!(answered.map(|calls| calls.as_u64().unwrap()).sum::<u64>(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_made_although_none_is_answered() {
+    let shop = Shop::start(Reflection::V1).await;
+    let command = shop.micro(&[
+        "bench",
+        "shop",
+        "Look",
+        r#"{"name":"sloth"}"#,
+        "--rate",
+        "20",
+        "--duration",
+        "1h",
+        "--timeout",
+        "1h",
+    ]);
+    let ended = tokio::task::block_in_place(|| {
+        let mut bench = Running::start(command);
+        eventually(|| shop.open() >= 30);
+        bench.signal(Signal::SIGINT);
+        bench.exit_code()
+    });
+    assert_eq!(ended, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

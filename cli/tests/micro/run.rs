@@ -16,6 +16,9 @@ const TALKATIVE: &str = r#"fn main() {
     for name in ["NAME", "ID", "ADDRESS", "ADVERTISE"] {
         println!("{name}={:?}", std::env::var(format!("MICRO_SERVER_{name}")));
     }
+    for name in ["MICRO_REGISTRY", "MICRO_REGISTRY_ADDRESS"] {
+        println!("{name}={:?}", std::env::var(name));
+    }
     eprintln!("in {}", std::env::current_dir().unwrap().display());
     println!("pid={}", std::process::id());
     loop {
@@ -103,6 +106,22 @@ fn nodes_are_told_who_they_are_and_ctrl_c_ends_them() {
     run.errors_until("stopping 2 nodes; Ctrl-C again kills");
     assert_eq!(run.exit_code(), Some(0));
     assert!(!pids.into_iter().any(is_alive));
+}
+
+#[test]
+fn nodes_are_told_the_registry_that_was_typed() {
+    let package = Package::new("talkative", TALKATIVE);
+    let mut command = package.micro(&["--registry", "consul", "--registry-address", "127.0.0.1:1"]);
+    command
+        .env("MICRO_REGISTRY", "mdns")
+        .env("MICRO_REGISTRY_ADDRESS", "127.0.0.1:2");
+    let lines = Running::start(command).output_until("pid=");
+    for line in [
+        "talkative-1 | MICRO_REGISTRY=Ok(\"consul\")",
+        "talkative-1 | MICRO_REGISTRY_ADDRESS=Ok(\"127.0.0.1:1\")",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line}\n{lines:#?}");
+    }
 }
 
 #[test]

@@ -39,6 +39,11 @@ impl Shop {
         }
     }
 
+    /// How many of its calls are open.
+    pub(crate) fn open(&self) -> usize {
+        self.fake.open()
+    }
+
     /// The binary with the registry in which the shop is found.
     pub(crate) fn micro(&self, arguments: &[&str]) -> Command {
         let address = format!("shop={}", self.fake.address());
