@@ -102,21 +102,21 @@ fn told(path: &Path, template: Template, made: &Made) -> String {
             format!("curl -d '{message}' localhost:8080/{}/say/hello", made.callee),
         ),
     };
+    let membership = made.membership.as_ref().map_or_else(String::new, |membership| {
+        let (manifest, member) = (membership.manifest().display(), membership.member());
+        format!(
+            "`{manifest}` has `{member}` among its members now. GitHub reads the CI file at the root of a repository alone: \
+             move `{shown}/.github` there. "
+        )
+    });
     if template == Template::Registry {
         return format!(
             "The registry `{service}` is in `{shown}`: it works, with files in a folder, for you to put your own medium into \
-             `src/folder.rs`. Now type, to see it pass the suite that every backend passes:\n\n    cd {folder} && cargo test\n",
+             `src/folder.rs`. {membership}Now type, to see it pass the suite that every backend passes:\n\n    cd {folder} && cargo test\n",
             service = made.service,
             folder = quote(&shown),
         );
     }
-    let membership = made.membership.as_ref().map_or_else(String::new, |membership| {
-        let manifest = membership.manifest().display();
-        format!(
-            "`{manifest}` has `{}` among its members now. ",
-            membership.member()
-        )
-    });
     format!(
         "The service `{service}` is in `{shown}`; {what}. {membership}Now type:\n\n    {run}\n\n\
          and once it runs, in another terminal:\n\n    {then}\n",

@@ -190,6 +190,27 @@ fn within_a_workspace_it_becomes_a_member() {
 }
 
 #[test]
+fn where_the_ci_file_of_a_member_belongs_is_told() {
+    let parent = folder();
+    fs::write(parent.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+    for template in [Template::Service, Template::Registry] {
+        let path = parent.path().join(format!("my-{template:?}").to_lowercase());
+        let made = create(&Order {
+            template,
+            ..order(&path)
+        });
+        let told = told(&path, template, &made.unwrap());
+        let place = format!("move `{}/.github` there", path.display());
+        assert!(told.contains(&place), "{told}");
+        assert!(path.join(".github/workflows/ci.yml").is_file());
+    }
+    let alone = folder();
+    let path = alone.path().join("my-shop");
+    let told = told(&path, Template::Service, &make(&path).unwrap());
+    assert!(!told.contains(".github"), "{told}");
+}
+
+#[test]
 fn a_workspace_that_cannot_be_written_leaves_nothing_behind() {
     let parent = folder();
     fs::write(
