@@ -65,6 +65,10 @@ impl Browser {
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self> {
         let interfaces = &shared.settings.interfaces;
         multicast::check(interfaces).await?;
+        let loopback = Interfaces::loopback_numbers()?;
+        shared
+            .directory
+            .send_modify(|directory| directory.loopback = loopback);
         let daemon = Daemon::start(interfaces).await?;
         let monitor = daemon.monitor().await?;
         let events = ask_all(&daemon, interfaces).await?;

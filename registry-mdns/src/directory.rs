@@ -30,6 +30,8 @@ const WITHDRAWN_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) phase: Phase,
+    /// The numbers of the interfaces on which no other host is heard.
+    pub(crate) loopback: Vec<u32>,
     /// Since when everything is listened to; not while nobody cares.
     pub(crate) listening: Option<Instant>,
     /// When everybody was first asked since then.
@@ -80,6 +82,7 @@ impl Directory {
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Connecting,
+            loopback: Vec::new(),
             listening: None,
             asked: None,
             instances: HashMap::new(),
@@ -102,7 +105,7 @@ impl Directory {
         } else if self.is_full() {
             return Heard::Full;
         }
-        match record::decode(service) {
+        match record::decode(service, &self.loopback) {
             Ok(Some(record)) => self.put(name, record),
             Ok(None) => self.lacks_text(name),
             // A node that was good stays as it was: a bad text says nothing of it.

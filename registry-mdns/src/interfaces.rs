@@ -42,14 +42,24 @@ impl Interfaces {
         vec![IfKind::LoopbackV4, IfKind::LoopbackV6]
     }
 
+    /// The system's numbers of these interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when the interfaces cannot be listed.
+    pub(crate) fn loopback_numbers() -> Result<Vec<u32>> {
+        let present = present()?;
+        let loopback = present.iter().filter(|interface| interface.is_loopback());
+        Ok(loopback.filter_map(|interface| interface.index).collect())
+    }
+
     /// The addresses of each interface, IPv4 first.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when an interface is not there or has no address.
     pub(crate) fn addresses(&self) -> Result<Vec<Vec<if_addrs::Interface>>> {
-        let mut present = if_addrs::get_if_addrs()
-            .map_err(|error| unavailable("list the network interfaces").with_source(error))?;
+        let mut present = present()?;
         present.sort_by_key(|interface| interface.ip().is_ipv6());
         self.places
             .iter()
@@ -162,6 +172,10 @@ impl fmt::Display for Place {
     }
 }
 
+fn present() -> Result<Vec<if_addrs::Interface>> {
+    if_addrs::get_if_addrs().map_err(|error| unavailable("list the network interfaces").with_source(error))
+}
+
 fn place(text: &str) -> Result<(Place, u16)> {
     // An IPv6 address without brackets has no port.
     if let Ok(ip) = text.parse::<IpAddr>() {
@@ -239,6 +253,15 @@ mod tests {
             "::1".parse::<Interfaces>().unwrap().to_string(),
             "127.0.0.1, ::1, port 5353"
         );
+    }
+
+    #[test]
+    fn the_loopback_interface_has_a_number() {
+        let numbers = Interfaces::loopback_numbers().unwrap();
+        let loopback = |interface: &if_addrs::Interface| interface.ip().is_loopback();
+        let present = if_addrs::get_if_addrs().unwrap();
+        let number = present.into_iter().find(loopback).unwrap().index.unwrap();
+        assert!(numbers.contains(&number), "{numbers:?}");
     }
 
     #[test]

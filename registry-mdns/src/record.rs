@@ -3,9 +3,9 @@
 //! Each part is one string `key=value`; a value that is too long for one goes on in `key;1`, `key;2` and so on. DNS-SD
 //! keys are ASCII and know no case, so what else stands in a metadata key is escaped as in URLs.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, slice};
 
-use mdns_sd::{ResolvedService, TxtProperty};
+use mdns_sd::{InterfaceId, ResolvedService, ScopedIp, TxtProperty};
 use micro_registry::{Address, BOOT_KEY, Error, ErrorKind, Node, Result, ServiceName};
 
 /// The most bytes of a TXT record that arrive: above it mdns-sd sends the record, and it arrives empty.
@@ -90,12 +90,13 @@ pub(crate) fn encode(record: &Record) -> Result<Vec<TxtProperty>> {
     Ok(strings.properties)
 }
 
-/// What stands in `service`; `None` while its TXT record has not arrived.
+/// What stands in `service`; `None` while its TXT record has not arrived. No other host is heard on the interfaces with
+/// the numbers `loopback`.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Protocol`] or [`ErrorKind::InvalidArgument`] for what is no node. Nothing in it is trusted: another program may have written it.
-pub(crate) fn decode(service: &ResolvedService) -> Result<Option<Record>> {
+pub(crate) fn decode(service: &ResolvedService, loopback: &[u32]) -> Result<Option<Record>> {
     let properties = service.get_properties();
     if properties.is_empty() {
         return Ok(None);
@@ -108,7 +109,27 @@ pub(crate) fn decode(service: &ResolvedService) -> Result<Option<Record>> {
     let strings = properties
         .iter()
         .map(|property| (property.key(), property.val().unwrap_or_default()));
-    read(strings, ip.map(|ip| SocketAddr::new(ip, service.get_port()))).map(Some)
+    let record = read(strings, ip.map(|ip| SocketAddr::new(ip, service.get_port())))?;
+    // Who announces such an address does so where nobody else hears it.
+    if record.node.address().is_loopback()
+        && let Some(interface) = interfaces(service).find(|heard| !loopback.contains(&heard.index))
+    {
+        return Err(refused(&format!(
+            "is heard on {}, where other hosts are, and has the loopback address {}",
+            interface.name,
+            record.node.address()
+        )));
+    }
+    Ok(Some(record))
+}
+
+/// The interfaces on which the addresses of a service's host were heard. The host is one announcement's alone.
+fn interfaces(service: &ResolvedService) -> impl Iterator<Item = &InterfaceId> {
+    service.get_addresses().iter().flat_map(|address| match address {
+        ScopedIp::V4(address) => address.interface_ids(),
+        ScopedIp::V6(address) => slice::from_ref(address.scope_id()),
+        _ => &[],
+    })
 }
 
 pub(crate) fn read<'a>(

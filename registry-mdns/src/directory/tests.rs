@@ -1,6 +1,8 @@
 //! Tests of the directory, without a network.
 
-use mdns_sd::ServiceInfo;
+use std::net::Ipv4Addr;
+
+use mdns_sd::{InterfaceId, ScopedIp, ScopedIpV4, ServiceInfo};
 use tokio::time;
 
 use super::*;
@@ -157,4 +159,53 @@ async fn every_instance_that_matters_is_due_within_the_interval_and_a_fifth() {
     assert_eq!(directory.due(|_| true, 40).len(), 40);
     assert_eq!(directory.due(|_| true, usize::MAX).len(), 60);
     assert!(directory.due(|_| true, usize::MAX).is_empty());
+}
+
+/// An announcement of this address, whose host has these addresses on these interfaces.
+fn heard_on(address: &str, heard: &[(Ipv4Addr, &str, u32)]) -> ResolvedService {
+    let text = [("service", "greeter"), ("id", "a"), ("address", address)];
+    let mut service = resolved("x", &text);
+    let scoped = heard.iter().map(|(ip, name, index)| {
+        let interface = InterfaceId {
+            name: (*name).to_owned(),
+            index: *index,
+        };
+        ScopedIp::V4(ScopedIpV4::new(*ip, interface))
+    });
+    service.addresses = scoped.collect();
+    service
+}
+
+#[tokio::test]
+async fn a_loopback_address_counts_where_no_other_host_is_heard() {
+    let (here, there) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 9));
+    let (on_loopback, on_network) = ((here, "lo", 7), (there, "eth0", 8));
+    for (address, heard, counts) in [
+        ("127.0.0.1:80", &[on_loopback][..], true),
+        ("[::1]:80", &[on_loopback], true),
+        ("127.0.0.1:80", &[on_network], false),
+        ("[::1]:80", &[on_network], false),
+        ("localhost:80", &[on_network], false),
+        // Whoever says that another host's name is his, and whoever says that it has a loopback address.
+        ("127.0.0.1:80", &[on_loopback, on_network], false),
+        ("127.0.0.1:80", &[(here, "eth0", 8)], false),
+        ("10.0.0.9:80", &[on_network], true),
+        ("10.0.0.7:80", &[on_loopback, on_network], true),
+    ] {
+        let mut directory = Directory::new();
+        directory.loopback = vec![7];
+        match directory.hear(&heard_on(address, heard)) {
+            Heard::Changed => assert!(counts, "{address} {heard:?}"),
+            Heard::Bad(error) => {
+                assert!(!counts, "{address} {heard:?}");
+                let error = error.to_string();
+                assert!(
+                    error.contains("is heard on eth0") && error.contains(address),
+                    "{error}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(directory.nodes(&greeter()).len(), usize::from(counts));
+    }
 }
