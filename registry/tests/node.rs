@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use micro_registry::{BOOT_KEY, ErrorKind, Method, Node, NodeBuilder};
+use micro_registry::{Address, BOOT_KEY, ErrorKind, Method, Node, NodeBuilder};
 use proptest::prelude::*;
 
 fn named(id: &str) -> NodeBuilder {
@@ -35,7 +35,16 @@ fn a_node_holds_what_it_was_given() {
         [(&"zone".into(), &"b".into())]
     );
     assert_eq!(node.methods()[0].path(), "/greeter.Say/Hello");
+    assert_eq!(node.origin(), None);
     assert!(node.without_methods().methods().is_empty());
+}
+
+#[test]
+fn where_the_registry_holds_a_node_is_known_and_not_stored() {
+    let host = "10.0.0.7:1".parse::<Address>().unwrap().host().clone();
+    let node = named("greeter-1").origin(host.clone()).build().unwrap();
+    assert_eq!(node.origin(), Some(&host));
+    assert_eq!(node.stored_metadata().count(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, str, sync::Arc};
 
 use micro_registry::{
-    Address, BOOT_KEY, Error, ErrorKind, Method, Node, Recent, Result, ServiceName,
+    Address, BOOT_KEY, Error, ErrorKind, Host, Method, Node, NodeBuilder, Recent, Result, ServiceName,
     bounded::{AtMost, Pairs},
     go_micro::Endpoint,
 };
@@ -138,6 +138,13 @@ impl Place {
     pub(crate) fn agent(&self) -> &str {
         &self.name
     }
+
+    /// The agent's host, where `address` means something else on each host. An agent on loopback tells nothing.
+    fn origin(&self, address: &Address) -> Option<Host> {
+        let is_relative = address.is_loopback() || matches!(address.host(), Host::Name(_));
+        let agent = is_relative.then(|| Address::new(&self.address, address.port()).ok())??;
+        (!agent.is_loopback() && agent != *address).then(|| agent.host().clone())
+    }
 }
 
 impl Stored {
@@ -173,7 +180,9 @@ impl Stored {
             None if facts.are_told => (self.id.clone(), facts.version),
             None => (self.id_at(place), self.meta_value(VERSION_KEY).map(str::to_owned)),
         };
+        let origin = place.origin(&address);
         let node = Node::builder(service.clone(), id, address).version(version.unwrap_or_default());
+        let node = origin.into_iter().fold(node, NodeBuilder::origin);
         let node = self
             .meta
             .iter()

@@ -21,7 +21,7 @@ fn listed(registration: &[u8]) -> Value {
         "ID": sent["ID"], "Service": sent["Name"], "Tags": sent["Tags"], "Meta": sent["Meta"],
         "Address": sent["Address"], "Port": sent["Port"], "Weights": {"Passing": 1}, "ModifyIndex": 7,
     });
-    json!({"Node": {"Node": "host-1", "Address": "10.0.0.1"}, "Service": service, "Checks": []})
+    json!({"Node": {"Node": "host-1", "Address": "127.0.0.1"}, "Service": service, "Checks": []})
 }
 
 fn read(entry: &Value) -> Result<Node> {
@@ -246,6 +246,39 @@ fn consuls_ids_are_told_apart_without_case_and_across_services() {
         consul_id(&"greeter".parse().unwrap(), "a/\u{e9}"),
         "greeter:a~2f~c3~a9"
     );
+}
+
+#[test]
+fn an_address_that_means_another_host_on_each_comes_with_that_of_its_agent() {
+    for (agent, address, origin) in [
+        ("10.0.0.1", "127.0.0.1", Some("10.0.0.1")),
+        ("10.0.0.1", "127.8.8.8", Some("10.0.0.1")),
+        ("10.0.0.1", "::1", Some("10.0.0.1")),
+        ("10.0.0.1", "::ffff:127.0.0.1", Some("10.0.0.1")),
+        ("10.0.0.1", "localhost", Some("10.0.0.1")),
+        ("2001:db8::1", "127.0.0.1", Some("2001:db8::1")),
+        ("Host-1.internal", "127.0.0.1", Some("host-1.internal")),
+        // It may turn out to be loopback.
+        ("10.0.0.1", "web.internal", Some("10.0.0.1")),
+        // One address is the same wherever it is read.
+        ("10.0.0.1", "10.0.0.7", None),
+        ("10.0.0.1", "", None),
+        ("web.internal", "", None),
+        ("web.internal", "web.internal", None),
+        // An agent on loopback tells nothing, nor does what is no address.
+        ("127.0.0.1", "127.0.0.1", None),
+        ("localhost", "127.0.0.1", None),
+        ("", "127.0.0.1", None),
+        ("0.0.0.0", "127.0.0.1", None),
+        ("a b", "127.0.0.1", None),
+    ] {
+        let node = read(&json!({
+            "Node": {"Node": "host-1", "Address": agent},
+            "Service": {"ID": "web", "Service": "web", "Port": 80, "Address": address},
+        }));
+        let found = node.unwrap().origin().map(ToString::to_string);
+        assert_eq!(found.as_deref(), origin, "{address:?} at {agent:?}");
+    }
 }
 
 #[test]

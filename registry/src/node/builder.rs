@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{BOOT_KEY, Node};
-use crate::{Error, Method, Result};
+use crate::{Error, Host, Method, Result};
 
 /// The longest node id in bytes: a Consul service id and an etcd key part have room for it.
 const ID_LENGTH_MAX: usize = 255;
@@ -37,6 +37,12 @@ impl NodeBuilder {
     /// Sets the version of the service. Default: empty.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.node.version = version.into();
+        self
+    }
+
+    /// Sets the host on which the registry holds the record: see [`Node::origin`]. Default: unknown.
+    pub fn origin(mut self, host: Host) -> Self {
+        self.node.origin = Some(host);
         self
     }
 

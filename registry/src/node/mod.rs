@@ -5,7 +5,7 @@ mod builder;
 use std::{collections::BTreeMap, fmt, iter, sync::Arc};
 
 pub use self::builder::NodeBuilder;
-use crate::{Address, Method, ServiceName};
+use crate::{Address, Host, Method, ServiceName};
 
 /// The metadata key under which backends store [`Node::boot`].
 pub const BOOT_KEY: &str = "micro-boot";
@@ -35,6 +35,7 @@ pub struct Node {
     id: String,
     version: String,
     address: Address,
+    origin: Option<Host>,
     boot: String,
     metadata: BTreeMap<String, String>,
     methods: Arc<[Method]>,
@@ -48,6 +49,7 @@ impl Node {
             id: id.into(),
             version: String::new(),
             address,
+            origin: None,
             boot: String::new(),
             metadata: BTreeMap::new(),
             methods: Arc::new([]),
@@ -76,6 +78,13 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The host on which the registry holds the record, where it tells so and the address means something else on each
+    /// host: it is loopback, or a name. No record has it: a backend learns it from the registry itself.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Host> {
+        self.origin.as_ref()
     }
 
     /// Random per start of the process, stored as metadata [`BOOT_KEY`]; empty when another program wrote the record.
@@ -126,6 +135,7 @@ impl fmt::Debug for Node {
             .field("id", &self.id)
             .field("version", &self.version)
             .field("address", &self.address)
+            .field("origin", &self.origin)
             .field("boot", &self.boot)
             .field("metadata", &self.metadata.keys())
             .field("methods", &self.methods.len())
