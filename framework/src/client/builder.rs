@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{
     BoxService, Client,
     channel::UserLayer,
-    connector::{Checked, Connect, Tcp},
+    connector::{Connect, Connector},
     dialer::Dialer,
     meter::Recorder,
     policy::Policy,
@@ -188,6 +188,8 @@ impl ClientBuilder {
     /// [`deny`](Self::deny) says.
     ///
     /// Of two ranges that hold an address the narrower decides. Names are resolved first, and for each connection anew.
+    /// `loopback`, or a part of it, also makes such addresses callable where the registry's record is of another host, or
+    /// the registry is on one, which they otherwise are not.
     pub fn allow<T: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = T>) -> Self {
         let ranges = self.ranges(ranges);
         self.settings.reach.allow.extend(ranges);
@@ -195,8 +197,8 @@ impl ClientBuilder {
     }
 
     /// Calls no node at these addresses, written as for [`allow`](Self::allow). Default, and besides these: `link-local`,
-    /// `multicast`, `unspecified` and `metadata`, where clouds hand out credentials; and where the registry itself is, if the
-    /// configuration says so.
+    /// `multicast`, `unspecified` and `metadata`, where clouds hand out credentials; where the registry itself is, if the
+    /// configuration says so; and loopback addresses of other hosts, as far as the registry tells whose they are.
     ///
     /// `loopback` is for services that run on hosts apart: a node that announces a loopback address is none of theirs.
     pub fn deny<T: AsRef<str>>(mut self, ranges: impl IntoIterator<Item = T>) -> Self {
@@ -271,15 +273,11 @@ impl ClientBuilder {
         };
         let tls = self.settings.tls.as_ref().map(ClientTls::new).transpose()?;
         let (reach, name) = (self.settings.reach.clone(), self.registry.name());
-        let connector: Arc<dyn Connect> = match self.connector {
-            Some(connector) => Arc::new(Checked::new(connector, reach, name)),
-            None => Arc::new(Tcp::new(reach, name)),
-        };
         Ok(Client::new(
             self.registry,
             self.settings,
             control,
-            Dialer::new(connector, tls),
+            Dialer::new(Connector::new(self.connector, reach, name), tls),
             self.layers.into(),
             self.recorder,
         ))

@@ -5,19 +5,22 @@ use std::{io, sync::Arc};
 use http::uri::Scheme;
 use micro_registry::Node;
 
-use super::connector::{Connect, Io};
+use super::connector::{Connector, Io};
 use crate::tls::ClientTls;
 
 /// Reaches nodes. Clones share.
 #[derive(Clone, Debug)]
 pub(super) struct Dialer {
-    connector: Arc<dyn Connect>,
+    connector: Arc<Connector>,
     tls: Option<ClientTls>,
 }
 
 impl Dialer {
-    pub(super) fn new(connector: Arc<dyn Connect>, tls: Option<ClientTls>) -> Self {
-        Self { connector, tls }
+    pub(super) fn new(connector: Connector, tls: Option<ClientTls>) -> Self {
+        Self {
+            connector: Arc::new(connector),
+            tls,
+        }
     }
 
     /// Opens a stream of bytes to `node`, and says which scheme requests over it have.
@@ -31,7 +34,7 @@ impl Dialer {
             let message = "the node is to be called over TLS, for which `client.tls` is not set";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        let io = self.connector.connect(node.address()).await?;
+        let io = self.connector.connect(node).await?;
         match tls {
             Some(tls) => {
                 let io = tls.connect(io, node.service(), node.address()).await?;

@@ -9,9 +9,11 @@ use std::{
 use ipnet::IpNet;
 use micro_registry::Address;
 
+/// The range that means another host on each.
+const LOOPBACK: &str = "loopback";
 /// Ranges that have a name.
 const NAMED: [(&str, &[&str]); 6] = [
-    ("loopback", &["127.0.0.0/8", "::1/128"]),
+    (LOOPBACK, &["127.0.0.0/8", "::1/128"]),
     (
         "private",
         &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
@@ -70,6 +72,16 @@ impl Reach {
             .check(inner),
             None => Ok(()),
         }
+    }
+
+    /// Whether `ip` may be called only where it leads to the node that announced it: loopback, unless `allow` has it or a
+    /// part of it that holds `ip`.
+    pub(super) fn asks_whose(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let ip = embedded(ip).unwrap_or(ip);
+        let loopback = [known(LOOPBACK)];
+        let allowed = narrowest(&self.allow, ip).map(|(_, length)| length);
+        narrowest(&loopback, ip).is_some_and(|(_, length)| allowed.is_none_or(|allowed| allowed < length))
     }
 
     /// Whether the registry listens at this port, and where that is.
@@ -248,6 +260,29 @@ mod tests {
         let reach = reach(&["64:ff9b::/96"], &["10.0.0.0/8"]);
         assert!(may(&reach, "64:ff9b::8.8.8.8"));
         assert!(!may(&reach, "64:ff9b::10.0.0.7"));
+    }
+
+    #[test]
+    fn of_loopback_it_is_asked_whose_it_is_unless_it_is_allowed_by_itself() {
+        for (allow, ip, asks) in [
+            (&[][..], "127.0.0.1", true),
+            (&[], "127.255.255.254", true),
+            (&[], "::1", true),
+            (&[], "::ffff:127.0.0.1", true),
+            (&[], "64:ff9b::127.0.0.1", true),
+            (&[], "10.0.0.7", false),
+            (&[], "2001:db8::1", false),
+            (&["loopback"], "127.0.0.1", false),
+            (&["loopback"], "::1", false),
+            (&["127.0.0.1"], "::ffff:127.0.0.1", false),
+            (&["127.0.0.1"], "127.0.0.2", true),
+            // Who allows everything has not thought of it.
+            (&["0.0.0.0/0", "::/0"], "127.0.0.1", true),
+            (&["0.0.0.0/0", "::/0"], "::1", true),
+        ] {
+            let asked = reach(allow, &[]).asks_whose(ip.parse().unwrap());
+            assert_eq!(asked, asks, "{allow:?} {ip}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use micro_registry::Address;
 use super::{
     super::{
         body::Source,
-        connector::{Connect, Io},
+        connector::{Connect, Connector, Io},
+        reach::Reach,
         row::{Rows, Seat},
     },
     *,
@@ -70,7 +71,7 @@ pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> P
     let address = "127.0.0.1:9090".parse().unwrap();
     let node = Node::builder("greeter".parse().unwrap(), "greeter-1", address);
     Plan {
-        dialer: Dialer::new(connector, None),
+        dialer: Dialer::new(Connector::new(Some(connector), Reach::default(), "test"), None),
         node: Arc::new(node.build().unwrap()),
         timeout: Duration::from_secs(1),
         keepalive: Keepalive {

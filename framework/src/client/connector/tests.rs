@@ -1,8 +1,17 @@
 //! What is connected to, by a resolver that says something else each time it is asked.
 
-use std::{collections::VecDeque, net::TcpListener, sync::Mutex};
+mod whose;
 
-use super::*;
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, TcpListener},
+    sync::Mutex,
+};
+
+use super::{
+    gate::{Resolve, Resolving},
+    *,
+};
 
 /// Answers one list after the other, and then the last again.
 #[derive(Debug)]
@@ -27,17 +36,38 @@ impl Resolve for Says {
         };
         Box::pin(async move { Ok(list.unwrap()) })
     }
+
+    fn own(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
 }
 
-fn tcp(deny: &[&str], registry: &[&str], resolver: impl Resolve) -> Tcp {
+/// Connects as all clients do, which it leaves to the system.
+#[derive(Debug)]
+struct Plain;
+
+impl Connect for Plain {
+    fn connect(&self, address: &Address) -> Connecting {
+        let address = address.socket_addr().unwrap();
+        Box::pin(tcp(vec![address]))
+    }
+}
+
+fn connector(deny: &[&str], registry: &[&str], resolver: impl Resolve) -> Connector {
     let reach = Reach {
         allow: Vec::new(),
         deny: deny.iter().map(|text| text.parse().unwrap()).collect(),
         registry: registry.iter().map(|text| text.parse().unwrap()).collect(),
     };
-    Tcp {
-        gate: Arc::new(Gate::new(reach, "test", resolver)),
+    Connector {
+        gate: Gate::new(reach, "test", resolver),
+        other: None,
     }
+}
+
+fn node(address: &str) -> Node {
+    let node = Node::builder("greeter".parse().unwrap(), "a", address.parse().unwrap());
+    node.build().unwrap()
 }
 
 /// A listener at an address of loopback, and its port.
@@ -53,12 +83,12 @@ fn was_called(listener: &TcpListener) -> bool {
     listener.accept().is_ok()
 }
 
-async fn refusal(tcp: &Tcp, address: &str) -> String {
-    let error = tcp
-        .connect(&address.parse().unwrap())
-        .await
-        .err()
-        .expect("it is refused");
+async fn refusal(connector: &Connector, address: &str) -> String {
+    refusal_of(connector, &node(address)).await
+}
+
+async fn refusal_of(connector: &Connector, node: &Node) -> String {
+    let error = connector.connect(node).await.err().expect("it is refused");
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
     error.to_string()
 }
@@ -67,15 +97,15 @@ async fn refusal(tcp: &Tcp, address: &str) -> String {
 async fn an_address_in_a_denied_range_is_not_connected_to() {
     let (listener, port) = listen("127.0.0.1", 0);
     let address = format!("127.0.0.1:{port}");
-    let denying = tcp(&["loopback"], &[], System);
+    let denying = connector(&["loopback"], &[], System);
     let message = refusal(&denying, &address).await;
     assert_eq!(
         message,
         "not called: 127.0.0.1 is in loopback, which `client.deny` has"
     );
     assert!(!was_called(&listener));
-    tcp(&[], &[], System)
-        .connect(&address.parse().unwrap())
+    connector(&[], &[], System)
+        .connect(&node(&address))
         .await
         .unwrap();
     assert!(was_called(&listener));
@@ -85,18 +115,18 @@ async fn an_address_in_a_denied_range_is_not_connected_to() {
 async fn a_name_that_turns_to_a_denied_address_is_not_connected_to_any_more() {
     let (good, port) = listen("127.0.0.1", 0);
     let (bad, _) = listen("127.0.0.2", port);
-    let tcp = tcp(
+    let connector = connector(
         &["127.0.0.2"],
         &[],
         Says::these(&[&["127.0.0.1"], &["127.0.0.2"], &["127.0.0.1"]]),
     );
     let address = format!("greeter.internal:{port}");
-    tcp.connect(&address.parse().unwrap()).await.unwrap();
+    connector.connect(&node(&address)).await.unwrap();
     assert!(was_called(&good));
-    let message = refusal(&tcp, &address).await;
+    let message = refusal(&connector, &address).await;
     assert!(message.contains("127.0.0.2 is in 127.0.0.2"), "{message}");
     assert!(!was_called(&bad));
-    tcp.connect(&address.parse().unwrap()).await.unwrap();
+    connector.connect(&node(&address)).await.unwrap();
     assert!(was_called(&good));
 }
 
@@ -105,12 +135,13 @@ async fn one_question_decides_what_is_checked_and_what_is_connected_to() {
     let (good, port) = listen("127.0.0.1", 0);
     let (bad, _) = listen("127.0.0.2", port);
     // A second question, as a check followed by a connect by name would ask, is answered otherwise.
-    let tcp = tcp(
+    let connector = connector(
         &["127.0.0.2"],
         &[],
         Says::these(&[&["127.0.0.1"], &["127.0.0.2"]]),
     );
-    tcp.connect(&format!("greeter.internal:{port}").parse().unwrap())
+    connector
+        .connect(&node(&format!("greeter.internal:{port}")))
         .await
         .unwrap();
     assert!(was_called(&good) && !was_called(&bad));
@@ -119,8 +150,9 @@ async fn one_question_decides_what_is_checked_and_what_is_connected_to() {
 #[tokio::test]
 async fn of_several_addresses_the_denied_ones_are_passed_over() {
     let (good, port) = listen("127.0.0.1", 0);
-    let tcp = tcp(&[], &[], Says::these(&[&["169.254.169.254", "127.0.0.1"]]));
-    tcp.connect(&format!("greeter.internal:{port}").parse().unwrap())
+    let connector = connector(&[], &[], Says::these(&[&["169.254.169.254", "127.0.0.1"]]));
+    connector
+        .connect(&node(&format!("greeter.internal:{port}")))
         .await
         .unwrap();
     assert!(was_called(&good));
@@ -135,23 +167,23 @@ async fn the_registry_itself_is_no_node_by_any_name() {
         ("127.0.0.1", "127.0.0.9"),
         ("consul.internal", "127.0.0.1"),
     ] {
-        let tcp = tcp(&[], &[&at(own)], Says::these(&[&["127.0.0.1"]]));
-        let message = refusal(&tcp, &at(node)).await;
+        let connector = connector(&[], &[&at(own)], Says::these(&[&["127.0.0.1"]]));
+        let message = refusal(&connector, &at(node)).await;
         assert_eq!(
             message,
             format!("not called: the registry itself is at {own}:{port}")
         );
     }
-    let by_name = tcp(&[], &[&at("127.0.0.1")], Says::these(&[&["127.0.0.1"]]));
+    let by_name = connector(&[], &[&at("127.0.0.1")], Says::these(&[&["127.0.0.1"]]));
     refusal(&by_name, &at("greeter.internal")).await;
     assert!(!was_called(&registry));
 }
 
 #[tokio::test]
 async fn a_name_without_an_address_says_so() {
-    let tcp = tcp(&[], &[], Says::these(&[&[]]));
-    let error = tcp
-        .connect(&"greeter.internal:80".parse().unwrap())
+    let connector = connector(&[], &[], Says::these(&[&[]]));
+    let error = connector
+        .connect(&node("greeter.internal:80"))
         .await
         .err()
         .unwrap();
@@ -165,11 +197,11 @@ async fn a_connector_of_ones_own_is_asked_for_no_denied_address() {
         deny: vec!["loopback".parse().unwrap()],
         ..Reach::default()
     };
-    let own = Arc::new(tcp(&[], &[], System));
-    let checked = Checked::new(own, reach, "test");
-    let refused = checked
-        .connect(&format!("127.0.0.1:{port}").parse().unwrap())
-        .await;
-    assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::PermissionDenied);
+    let address = format!("127.0.0.1:{port}");
+    let checked = Connector::new(Some(Arc::new(Plain)), reach, "test");
+    refusal(&checked, &address).await;
     assert!(!was_called(&listener));
+    let unchecked = Connector::new(Some(Arc::new(Plain)), Reach::default(), "test");
+    unchecked.connect(&node(&address)).await.unwrap();
+    assert!(was_called(&listener));
 }

@@ -4,7 +4,10 @@ use micro_registry::Node;
 use tokio::{io::AsyncWriteExt, task};
 
 use super::{
-    super::connector::{Connect, Connecting, Io},
+    super::{
+        connector::{Connect, Connecting, Connector, Io},
+        reach::Reach,
+    },
     *,
 };
 use crate::control::Owned;
@@ -54,10 +57,14 @@ impl Running {
             "greeter".parse().unwrap(),
             Arc::new(Settings::default()),
             Dialer::new(
-                Arc::new(Told {
-                    connects: told,
-                    ends: end,
-                }),
+                Connector::new(
+                    Some(Arc::new(Told {
+                        connects: told,
+                        ends: end,
+                    })),
+                    Reach::default(),
+                    "test",
+                ),
                 None,
             ),
             Arc::clone(&shared),
