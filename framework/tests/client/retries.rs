@@ -55,6 +55,7 @@ async fn an_idempotent_call_that_perhaps_ran_goes_elsewhere() {
         Behaviour::Close,
         Behaviour::Unavailable,
         Behaviour::BreakBeforeMessage,
+        Behaviour::EndsUnavailable(None),
     ] {
         let (nodes, _client, channel) = good_and(bad, Idempotency::Idempotent).await;
         let failures = until_met(&nodes, &channel).await;
@@ -96,10 +97,50 @@ async fn a_call_may_say_itself_whether_it_is_idempotent() {
 
 #[tokio::test]
 async fn a_failure_that_is_not_unavailable_is_the_answer() {
-    for bad in [Behaviour::Fail, Behaviour::Reset, Behaviour::UnavailableForGood] {
+    for bad in [Behaviour::Fail, Behaviour::Reset] {
         let (nodes, _client, channel) = good_and(bad, Idempotency::Idempotent).await;
         let failures = until_met(&nodes, &channel).await;
         assert_eq!(failures.len(), 1, "{bad:?}: {failures:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_forbids_it_or_says_nothing_clear_has_given_the_answer() {
+    for when in ["-1", "soon", "", "99999999999999999999999"] {
+        for bad in [
+            Behaviour::PushedBack(when),
+            Behaviour::EndsUnavailable(Some(when)),
+        ] {
+            let (nodes, _client, channel) = good_and(bad, Idempotency::Idempotent).await;
+            let failures = until_met(&nodes, &channel).await;
+            assert_eq!(failures.len(), 1, "{bad:?}: {failures:?}");
+            assert_eq!(failures[0].code(), Code::Unavailable, "{bad:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_elsewhere_no_sooner_than_the_node_says() {
+    // Much longer than a client waits by itself.
+    let wait = Duration::from_millis(300);
+    for bad in [
+        Behaviour::PushedBack("300"),
+        Behaviour::EndsUnavailable(Some("300")),
+    ] {
+        let (nodes, _client, channel) = good_and(bad, Idempotency::Idempotent).await;
+        let met = nodes[1].executions();
+        eventually("the bad node is met", async || {
+            let started = std::time::Instant::now();
+            assert_eq!(hello(&channel).await.unwrap(), "good", "{bad:?}");
+            let is_met = nodes[1].executions() > met;
+            assert!(
+                !is_met || started.elapsed() >= wait,
+                "{bad:?}: {:?}",
+                started.elapsed()
+            );
+            is_met
+        })
+        .await;
     }
 }
 
@@ -135,21 +176,59 @@ async fn when_every_node_fails_the_load_grows_by_no_more_than_the_budget() {
 #[tokio::test]
 async fn a_stream_is_not_sent_again_after_its_first_message() {
     let (nodes, _client, channel) = good_and(Behaviour::BreakAfterMessage, Idempotency::Idempotent).await;
-    let executions = || nodes[0].executions() + nodes[1].executions();
-    let before = executions();
-    let mut grpc = Grpc::new(channel.options(CallOptions::new().node("bad")));
-    grpc.ready().await.unwrap();
-    let codec = ProstCodec::<String, String>::default();
-    let request = Request::new("Ada".to_owned());
-    let answer = grpc.server_streaming(
-        request,
-        PathAndQuery::from_static("/greeter.Say/Greetings"),
-        codec,
-    );
-    let mut stream = answer.await.unwrap().into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap(), "bad");
-    assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(executions() - before, 1);
+    let mut grpc = Grpc::new(channel.options(CallOptions::new().idempotent(true)));
+    eventually("the bad node is met", async || {
+        let before = [0, 1].map(|at: usize| nodes[at].executions());
+        grpc.ready().await.unwrap();
+        let codec = ProstCodec::<String, String>::default();
+        let request = Request::new("Ada".to_owned());
+        let path = PathAndQuery::from_static("/greeter.Say/Greetings");
+        let answer = grpc.server_streaming(request, path, codec).await;
+        let mut stream = answer.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        let then = stream.message().await;
+        let ran = [0, 1].map(|at: usize| nodes[at].executions() - before[at]);
+        match first.as_str() {
+            "bad" => {
+                assert_eq!(then.unwrap_err().code(), Code::Unavailable);
+                assert_eq!(ran, [0, 1]);
+                true
+            }
+            good => {
+                assert_eq!((good, then.unwrap(), ran), ("good", None, [1, 0]));
+                false
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_sent_for_late_answers_is_within_the_budget() {
+    const CALLS: usize = 200;
+    let (nodes, _client, channel) = good_and(Behaviour::Hang, Idempotency::Idempotent).await;
+    nodes[0].tell(Behaviour::Hang);
+    let attempts = || {
+        let [good, bad] = [0, 1].map(|at: usize| nodes[at].attempts());
+        (good.0 + bad.0, good.1 + bad.1)
+    };
+    let (mut calls, before) = attempts();
+    let options = CallOptions::new()
+        .hedge_delay(Duration::from_millis(20))
+        .timeout(Duration::from_secs(1));
+    let (channel, started) = (channel.options(options), std::time::Instant::now());
+    eventually("a second node is asked", async || {
+        let (answers, failures) = load(&channel, CALLS, CALLS).await;
+        assert!(answers.is_empty());
+        assert_eq!(failures.len(), CALLS);
+        calls += CALLS;
+        let again = attempts().1 - before;
+        // A fifth of the calls, and ten a second with a burst of ten.
+        let allowed = calls / 5 + 10 + 10 * (started.elapsed().as_secs() as usize + 1);
+        assert!(again <= allowed, "{again} of {allowed}");
+        again > 0
+    })
+    .await;
 }
 
 #[tokio::test]

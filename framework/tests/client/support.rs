@@ -27,6 +27,7 @@ pub(crate) const TTL: Duration = Duration::from_secs(30);
 pub(crate) const HELLO: &str = "/greeter.Say/Hello";
 const INVALID_ARGUMENT: &str = "3";
 const UNAVAILABLE: &str = "14";
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// What a node does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,8 +48,10 @@ pub(crate) enum Behaviour {
     Close,
     /// Answers `UNAVAILABLE`.
     Unavailable,
-    /// Answers `UNAVAILABLE`, and that nobody shall send the call again.
-    UnavailableForGood,
+    /// Answers `UNAVAILABLE`, and this of when to send the call again.
+    PushedBack(&'static str),
+    /// Begins an answer, and ends it with `UNAVAILABLE`, and perhaps this of when to send the call again.
+    EndsUnavailable(Option<&'static str>),
     /// Begins an answer, and resets the stream before its message.
     BreakBeforeMessage,
     /// Sends a message, and resets the stream before its end.
@@ -117,6 +120,14 @@ impl FakeNode {
     /// The headers of the last request.
     pub(crate) fn last_headers(&self) -> HeaderMap {
         self.shared.headers.lock().unwrap().last().cloned().unwrap()
+    }
+
+    /// How many requests came first for their calls, and how many after others.
+    pub(crate) fn attempts(&self) -> (usize, usize) {
+        let headers = self.shared.headers.lock().unwrap();
+        let is_first = |headers: &&HeaderMap| !headers.contains_key("grpc-previous-rpc-attempts");
+        let first = headers.iter().filter(is_first).count();
+        (first, headers.len() - first)
     }
 
     /// Listens again at the address of one that was killed.
@@ -198,7 +209,8 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
                 Behaviour::Fail => fail(&mut respond, INVALID_ARGUMENT, None),
                 Behaviour::Close => return true,
                 Behaviour::Unavailable => fail(&mut respond, UNAVAILABLE, None),
-                Behaviour::UnavailableForGood => fail(&mut respond, UNAVAILABLE, Some("-1")),
+                Behaviour::PushedBack(when) => fail(&mut respond, UNAVAILABLE, Some(when)),
+                Behaviour::EndsUnavailable(when) => end(&mut respond, UNAVAILABLE, when),
                 Behaviour::BreakBeforeMessage => begin(&mut respond, None).await,
                 Behaviour::BreakAfterMessage => begin(&mut respond, Some(&id)).await,
                 _ => answer(&mut respond, &id),
@@ -224,10 +236,23 @@ fn fail(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Opt
         .header("grpc-status", code)
         .header("grpc-message", "no such name");
     if let Some(pushback) = pushback {
-        failed = failed.header("grpc-retry-pushback-ms", pushback);
+        failed = failed.header(PUSHBACK, pushback);
     }
     // The caller may have gone.
     let _ = respond.send_response(failed.body(()).unwrap(), true);
+}
+
+/// Sends headers, and then the failure in trailers.
+fn end(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
+    let Ok(mut stream) = respond.send_response(head(), false) else {
+        return;
+    };
+    let mut trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())]);
+    if let Some(pushback) = pushback {
+        trailers.insert(PUSHBACK, pushback.parse().unwrap());
+    }
+    // The caller may have gone.
+    let _ = stream.send_trailers(trailers);
 }
 
 /// Sends headers, perhaps a message, and then resets the stream.
