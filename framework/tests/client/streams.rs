@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use micro::Client;
+use micro::{Channel, Client};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic::{Code, Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-use crate::support::{Behaviour, FakeNode, HELLO, client, hello, registry_of};
+use crate::support::{Behaviour, FakeNode, HELLO, client, eventually, hello, registry_of};
 
 #[tokio::test]
 async fn a_client_s_stream_is_sent_and_refused_once_too_much_of_it_was_sent() {
@@ -55,6 +55,70 @@ async fn an_endless_request_stream_of_a_dead_node_fails_unavailable() {
     fake.kill().await;
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
+
+/// How many calls the only node has.
+async fn in_flight(channel: &Channel) -> u32 {
+    channel.endpoints().await.unwrap()[0].in_flight
+}
+
+/// Takes what comes of a stream that has begun: it counts until its end, however long its caller keeps it.
+async fn counts_until_its_end(mut stream: Streaming<String>, node: &FakeNode, channel: &Channel) {
+    assert_eq!(stream.message().await.unwrap().as_deref(), Some("a"));
+    assert_eq!(in_flight(channel).await, 1);
+    node.tell(Behaviour::Answer);
+    assert_eq!(stream.message().await.unwrap(), None);
+    assert_eq!(in_flight(channel).await, 0);
+    drop(stream);
+    assert_eq!(in_flight(channel).await, 0);
+}
+
+#[tokio::test]
+async fn a_server_s_stream_counts_as_a_call_until_its_end() {
+    let node = FakeNode::start("a", Behaviour::Follow).await;
+    let (_client, channel) = client(registry_of([&node]).await);
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = ProstCodec::<String, String>::default();
+    let path = PathAndQuery::from_static("/greeter.Say/Greetings");
+    let answer = grpc.server_streaming(Request::new("Ada".to_owned()), path, codec);
+    let stream = answer.await.unwrap().into_inner();
+    counts_until_its_end(stream, &node, &channel).await;
+}
+
+#[tokio::test]
+async fn a_stream_of_both_counts_as_a_call_until_its_end() {
+    let node = FakeNode::start("a", Behaviour::Follow).await;
+    let (_client, channel) = client(registry_of([&node]).await);
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = ProstCodec::<String, String>::default();
+    let path = PathAndQuery::from_static("/greeter.Say/Chat");
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    sender.send("Ada".to_owned()).await.unwrap();
+    let answer = grpc.streaming(Request::new(ReceiverStream::new(receiver)), path, codec);
+    let stream = answer.await.unwrap().into_inner();
+    assert_eq!(in_flight(&channel).await, 1);
+    // The end of what is sent is not the end of the call.
+    drop(sender);
+    eventually("the request was read", async || node.executions() == 1).await;
+    counts_until_its_end(stream, &node, &channel).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_counts_no_more() {
+    let node = FakeNode::start("a", Behaviour::Follow).await;
+    let (_client, channel) = client(registry_of([&node]).await);
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = ProstCodec::<String, String>::default();
+    let path = PathAndQuery::from_static("/greeter.Say/Greetings");
+    let answer = grpc.server_streaming(Request::new("Ada".to_owned()), path, codec);
+    let mut stream = answer.await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().as_deref(), Some("a"));
+    assert_eq!(in_flight(&channel).await, 1);
+    drop(stream);
+    assert_eq!(in_flight(&channel).await, 0);
 }
 
 /// Counts calls, and answers in the order in which the layers stand.

@@ -56,6 +56,8 @@ pub(crate) enum Behaviour {
     BreakBeforeMessage,
     /// Sends a message, and resets the stream before its end.
     BreakAfterMessage,
+    /// Sends a message at once, and ends when the request has ended and it is told to do something else.
+    Follow,
     /// Answers, and ends each connection gracefully after some requests.
     Restless,
 }
@@ -197,13 +199,21 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
         if behaviour == Behaviour::Restless && served == 20 {
             connection.graceful_shutdown();
         }
-        let (shared, id) = (Arc::clone(&shared), id.clone());
+        let (shared, id, mut told) = (Arc::clone(&shared), id.clone(), told.clone());
         let handler = async move {
+            let stream = (behaviour == Behaviour::Follow)
+                .then(|| first(&mut respond, &id))
+                .flatten();
             while let Some(Ok(data)) = body.data().await {
                 let _ = body.flow_control().release_capacity(data.len());
             }
             shared.executions.fetch_add(1, Ordering::SeqCst);
             match behaviour {
+                Behaviour::Follow => {
+                    // It is told no more when it ends.
+                    let _ = told.wait_for(|told| *told != Behaviour::Follow).await;
+                    stream.into_iter().for_each(finish);
+                }
                 Behaviour::Hang => std::future::pending().await,
                 Behaviour::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
                 Behaviour::Fail => fail(&mut respond, INVALID_ARGUMENT, None),
@@ -271,12 +281,21 @@ async fn begin(respond: &mut h2::server::SendResponse<Bytes>, id: Option<&str>) 
 }
 
 fn answer(respond: &mut h2::server::SendResponse<Bytes>, id: &str) {
-    let Ok(mut stream) = respond.send_response(head(), false) else {
-        return;
-    };
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    first(respond, id).into_iter().for_each(finish);
+}
+
+/// Sends headers and a message.
+fn first(respond: &mut h2::server::SendResponse<Bytes>, id: &str) -> Option<h2::SendStream<Bytes>> {
+    let mut stream = respond.send_response(head(), false).ok()?;
     // The caller may have gone.
     let _ = stream.send_data(framed(id), false);
+    Some(stream)
+}
+
+/// Ends an answer well.
+fn finish(mut stream: h2::SendStream<Bytes>) {
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    // The caller may have gone.
     let _ = stream.send_trailers(trailers);
 }
 
