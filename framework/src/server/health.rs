@@ -41,7 +41,7 @@ impl State {
 
 impl Health {
     /// The health of services with these names, and of all together.
-    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self {
             state: watch::Sender::new(State::default()),
             names: Arc::new(names.into_iter().chain([String::new()]).collect()),

@@ -69,3 +69,101 @@ async fn within(answer: &mut JoinHandle<()>, patience: Duration) -> Option<bool>
     let answered = timeout(GRACE, answer).await.ok()?;
     Some(answered.is_err())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        runtime::{Builder, Runtime},
+        task::yield_now,
+    };
+
+    use super::*;
+
+    /// How soon a stall is seen that users are told of: not before, and by when.
+    const TOLD: Duration = Duration::from_secs(5);
+    const SEEN: Duration = Duration::from_millis(6_500);
+    /// The least that tokio's clock tells apart.
+    const TICK: Duration = Duration::from_millis(1);
+
+    /// A runtime that is watched, on a clock of the test's. Nobody else drives it, so that it stalls by itself.
+    struct Watched {
+        watching: Runtime,
+        handlers: Runtime,
+        health: Health,
+        task: JoinHandle<()>,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let clock = || {
+                Builder::new_current_thread()
+                    .enable_time()
+                    .start_paused(true)
+                    .build()
+            };
+            let (watching, handlers) = (clock().unwrap(), clock().unwrap());
+            let health = Health::new([]);
+            health.set_ready(true);
+            let task = watching.spawn(ask(handlers.handle().clone(), health.clone()));
+            Self {
+                watching,
+                handlers,
+                health,
+                task,
+            }
+        }
+
+        /// Lets time pass without a turn for the handlers.
+        fn stall(&self, time: Duration) {
+            self.watching.block_on(async { sleep(time).await });
+        }
+
+        /// Lets the handlers' runtime do what it has to do, and the watchdog see it.
+        fn run(&self) {
+            for runtime in [&self.handlers, &self.watching] {
+                runtime.block_on(async {
+                    for _ in 0..10 {
+                        yield_now().await;
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_stall_is_seen_in_the_time_that_users_are_told_and_while_it_lasts() {
+        let watched = Watched::new();
+        watched.stall(TOLD - TICK);
+        assert!(watched.health.is_ready(), "too early");
+        watched.stall(SEEN - TOLD + 3 * TICK);
+        assert!(!watched.health.is_ready(), "too late");
+        watched.stall(100 * TOLD);
+        assert!(!watched.health.is_ready());
+        watched.run();
+        assert!(watched.health.is_ready());
+    }
+
+    #[test]
+    fn a_runtime_that_stands_still_for_less_is_not_thought_to_stall() {
+        let watched = Watched::new();
+        for _ in 0..100 {
+            watched.stall(TOLD - TICK);
+            assert!(watched.health.is_ready());
+            watched.run();
+        }
+    }
+
+    #[test]
+    fn watching_ends_with_the_runtime() {
+        let Watched {
+            watching,
+            handlers,
+            health,
+            task,
+        } = Watched::new();
+        watching.block_on(async { sleep(SEEN + 3 * TICK).await });
+        assert!(!health.is_ready());
+        drop(handlers);
+        watching.block_on(task).unwrap();
+    }
+}
