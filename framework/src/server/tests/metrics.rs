@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -15,7 +15,11 @@ use super::support::{LONG, Order, TestServer};
 use crate::server::Settings;
 
 pub(super) async fn metrics(server: &TestServer) -> String {
-    let mut io = server.tcp().await;
+    metrics_over(server.tcp().await).await
+}
+
+/// What a GET of `/metrics` over this connection is answered.
+pub(super) async fn metrics_over(mut io: impl AsyncRead + AsyncWrite + Unpin) -> String {
     io.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
         .await
         .unwrap();

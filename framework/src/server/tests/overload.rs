@@ -150,15 +150,57 @@ async fn what_is_refused_is_counted() {
     );
 }
 
-#[tokio::test]
-async fn a_limit_that_follows_the_load_lets_calls_pass() {
+/// How many calls the server says that it takes.
+async fn limit(server: &TestServer) -> usize {
+    let metrics = super::metrics::metrics_over(server.dial()).await;
+    let mut lines = metrics.lines();
+    let limit = lines.find_map(|line| line.strip_prefix("micro_server_calls_limit "));
+    limit.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+/// Makes as many calls as the server takes, and one more, which is refused; the others take this long.
+async fn fill(server: &mut TestServer, connection: &Connection, calls: usize, time: Duration) {
+    let waiting: Vec<_> = (0..calls)
+        .map(|_| {
+            let connection = connection.clone();
+            tokio::spawn(async move { connection.say("wait").await })
+        })
+        .collect();
+    server.running(calls).await;
+    let refused = connection.say("hello").await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let expected = format!("{calls} calls are in flight");
+    assert!(refused.message().starts_with(&expected), "{refused}");
+    tokio::time::sleep(time).await;
+    server.released.notify_waiters();
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap(), "waited");
+    }
+    server.running(0).await;
+    // Counted down just after the handler has gone.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_follows_the_load_begins_at_three_and_grows_and_falls_with_it() {
     let settings = Settings {
         calls_adaptive: true,
         ..Settings::default()
     };
-    let server = TestServer::start(settings).await;
+    let mut server = TestServer::start_in_memory(settings);
     let connection = server.connect().await;
-    for _ in 0..200 {
-        assert_eq!(connection.say("hello").await.unwrap(), "hello");
+    assert_eq!(limit(&server).await, 3);
+    let work = Duration::from_millis(10);
+    for _ in 0..30 {
+        let now = limit(&server).await;
+        fill(&mut server, &connection, now, work).await;
     }
+    let grown = limit(&server).await;
+    assert!(grown > 3, "{grown}");
+    for _ in 0..30 {
+        let now = limit(&server).await;
+        fill(&mut server, &connection, now, 10 * work).await;
+    }
+    let fallen = limit(&server).await;
+    assert!(fallen < grown, "{fallen} of {grown}");
 }
