@@ -192,8 +192,12 @@ async fn new_services_build_are_tested_run_and_answer() {
         3,
         "{results:?}"
     );
-    // The suite of every backend has some two dozen clauses.
-    assert!(tested.contains("test result: ok. 2"), "{results:?}");
+    // The suite of every backend has some two dozen clauses, and no other package here as many tests.
+    let passed = results.iter().filter_map(|line| {
+        let (_, rest) = line.split_once("ok. ")?;
+        rest.split_once(" passed")?.0.parse::<usize>().ok()
+    });
+    assert_eq!(passed.filter(|count| *count >= 20).count(), 1, "{results:?}");
     bench.cargo(&["fmt", "--check"]);
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
     bench.cargo(&[&clippy[..], &["--", "--deny", "warnings"]].concat());

@@ -128,6 +128,36 @@ mod tests {
         }
     }
 
+    /// A full disk under the log ends nobody, and what reads it gets no codes of a terminal's.
+    #[test]
+    fn whatever_a_template_makes_logs_in_the_same_way() {
+        let mains = [&SERVICE, &CLIENT, &GATEWAY, &REGISTRY].map(|template| template.get_file("src/main.rs"));
+        let mains: Vec<_> = mains.into_iter().flatten().collect();
+        assert_eq!(mains.len(), 3, "a registry has none");
+        for main in mains {
+            let main = main.contents_utf8().unwrap();
+            let (_, rest) = main.split_once("    tracing_subscriber::fmt()\n").unwrap();
+            let (logging, _) = rest.split_once(".init();\n").unwrap();
+            for set in [
+                ".with_ansi(io::stdout().is_terminal())\n",
+                ".log_internal_errors(false)\n",
+            ] {
+                assert!(logging.contains(set), "{set} in {main}");
+            }
+        }
+    }
+
+    /// The image of what a template makes is built from the checkout, too: `COPY --from=micro .`.
+    #[test]
+    fn what_was_built_and_what_was_before_stay_out_of_images() {
+        const IGNORED: &str = include_str!("../../../.dockerignore");
+        for folder in ["/target", "/.git"] {
+            assert!(IGNORED.lines().any(|line| line == folder), "{folder}");
+        }
+        let dockerfile = SERVICE.get_file("Dockerfile").unwrap().contents_utf8().unwrap();
+        assert!(dockerfile.contains("COPY --from=micro . "), "{dockerfile}");
+    }
+
     /// The registry of a template is the example's, which all that is said of backends is true of.
     #[test]
     fn a_registry_is_made_as_the_example_is() {

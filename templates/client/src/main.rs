@@ -34,6 +34,8 @@ async fn main() -> micro::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stdout().is_terminal())
+        // Else what cannot be logged is told on standard error, and where that is full, too, by a panic.
+        .log_internal_errors(false)
         .init();
     service().build()?.run().await
 }

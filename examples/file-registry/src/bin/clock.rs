@@ -5,7 +5,11 @@ mod clock {
     micro::include_proto!("clock");
 }
 
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
 
 use clock::{
     NowReply, NowRequest,
@@ -30,7 +34,10 @@ impl Clock for HostClock {
 
 #[tokio::main]
 async fn main() -> micro::Result<()> {
-    tracing_subscriber::fmt().log_internal_errors(false).init();
+    tracing_subscriber::fmt()
+        .with_ansi(io::stdout().is_terminal())
+        .log_internal_errors(false)
+        .init();
     Service::builder("clock")
         .backend(file_registry::NAME, |settings| {
             Ok(Arc::new(FileRegistry::at(settings.addresses())?))
