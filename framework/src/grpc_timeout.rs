@@ -18,6 +18,16 @@ const AMOUNT_MAX: u128 = 99_999_999;
 /// entered into the table of both sides, and drives out what is of use there.
 const MILLISECONDS_FROM: Duration = Duration::from_millis(100);
 
+/// A caller that gives a call up so long before the end of its time as the callee knows it has waited to that end: what
+/// travels is rounded up, takes its time to arrive, and timers have ticks. A tenth of the time, between these two.
+const EARLY_MIN: Duration = Duration::from_millis(3);
+const EARLY_MAX: Duration = Duration::from_millis(50);
+
+/// How long a call has to last before its caller, who gives it `timeout` and gives it up, counts as one whose time was over.
+pub(crate) fn given_up_after(timeout: Duration) -> Duration {
+    timeout.saturating_sub((timeout / 10).clamp(EARLY_MIN, EARLY_MAX))
+}
+
 /// Writes `timeout`, rounded up: the callee must not give up before its caller does.
 pub(crate) fn format(timeout: Duration) -> HeaderValue {
     let units: &[(u8, u128)] = if timeout < MILLISECONDS_FROM {
@@ -106,6 +116,15 @@ mod tests {
             (99_999_999_001, "100000S"),
         ] {
             assert_eq!(format(Duration::from_micros(micros)), text);
+        }
+    }
+
+    #[test]
+    fn who_gives_up_early_has_waited_for_most_of_the_time() {
+        for (timeout, early) in [(2, 2), (10, 3), (100, 10), (500, 50), (60_000, 50)] {
+            let timeout = Duration::from_millis(timeout);
+            let waited = given_up_after(timeout);
+            assert_eq!((timeout - waited).as_millis(), early, "{timeout:?}");
         }
     }
 

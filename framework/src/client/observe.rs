@@ -11,9 +11,10 @@ use super::{candidate::Candidate, peer::Peer, target::Target};
 use crate::{
     context::CallContext,
     telemetry::{Durations, code_name, trace},
+    grpc_timeout::given_up_after,
 };
 
-/// A call under way. It ends where this is dropped; without another word its caller gave it up.
+/// A call under way. It ends where this is dropped; without another word its caller gave it up, or had no time left itself.
 #[derive(Debug, Default)]
 pub(super) struct Observed(Option<Watched>);
 
@@ -23,6 +24,8 @@ struct Watched {
     span: Traced,
     started: Instant,
     code: Option<Code>,
+    /// From when on a call that is given up was so because the one that it is made for has no time left.
+    given_up: Option<Instant>,
 }
 
 impl Observed {
@@ -31,11 +34,18 @@ impl Observed {
         let durations = target.meter.durations(path);
         let span = Traced::call(target, path, context);
         let watched = durations.is_some() || span.0.is_some();
-        Self(watched.then(|| Watched {
-            durations,
-            span,
-            started: Instant::now(),
-            code: None,
+        Self(watched.then(|| {
+            let started = Instant::now();
+            let given_up = context
+                .deadline()
+                .map(|deadline| started + given_up_after(deadline.saturating_duration_since(started)));
+            Watched {
+                durations,
+                span,
+                started,
+                given_up,
+                code: None,
+            }
         }))
     }
 
@@ -88,7 +98,10 @@ impl Observed {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let code = self.code.unwrap_or(Code::Cancelled);
+        let code = self.code.unwrap_or_else(|| match self.given_up {
+            Some(moment) if moment <= Instant::now() => Code::DeadlineExceeded,
+            _ => Code::Cancelled,
+        });
         self.span.record_code(code);
         if let Some(durations) = &self.durations {
             durations.record(code, self.started.elapsed());

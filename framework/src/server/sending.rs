@@ -27,25 +27,47 @@ use crate::gather::Batch;
 const GRACE: Duration = Duration::from_millis(20);
 
 task_local! {
-    static DEADLINE: Cell<Option<Instant>>;
+    static ENDS: Cell<Ends>;
+}
+
+/// What ends the call of a task.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    /// When its answer is to end.
+    deadline: Option<Instant>,
+    /// From when on a caller that gives it up has waited for as long as it said.
+    given_up: Option<Instant>,
 }
 
 /// The answer of this task is to end by `deadline`.
 pub(super) fn until(deadline: Instant) {
-    // Over HTTP/1.1 no call has a task of its own, and none is gRPC.
-    let _ = DEADLINE.try_with(|cell| cell.set(Some(deadline)));
+    change(|ends| ends.deadline = Some(deadline));
 }
 
 /// The answer of this task waits for whoever makes it, and may.
 pub(super) fn whenever() {
-    let _ = DEADLINE.try_with(|cell| cell.set(None));
+    change(|ends| ends.deadline = None);
 }
 
-/// Whether the answer of this task is dropped because its deadline has passed.
+/// A caller that gives the call of this task up from then on does so because its time is over.
+pub(super) fn given_up_from(moment: Instant) {
+    change(|ends| ends.given_up = Some(moment));
+}
+
+fn change(change: impl FnOnce(&mut Ends)) {
+    // Over HTTP/1.1 no call has a task of its own, and none is gRPC.
+    let _ = ENDS.try_with(|cell| {
+        let mut ends = cell.get();
+        change(&mut ends);
+        cell.set(ends);
+    });
+}
+
+/// Whether the call of this task is dropped because its time is over.
 pub(super) fn is_cut() -> bool {
-    DEADLINE
-        .try_with(Cell::get)
-        .is_ok_and(|deadline| deadline.is_some_and(|deadline| deadline <= Instant::now()))
+    let ends = ENDS.try_with(Cell::get).unwrap_or_default();
+    let end = ends.given_up.or(ends.deadline);
+    end.is_some_and(|end| end <= Instant::now())
 }
 
 pin_project! {
@@ -53,7 +75,7 @@ pin_project! {
     pub(super) struct Sending<F> {
         #[pin]
         call: Option<F>,
-        deadline: Option<Instant>,
+        ends: Ends,
         // Made when the answer has to wait, which that of most unary calls never does.
         #[pin]
         timer: Option<Sleep>,
@@ -107,7 +129,7 @@ impl<F> Sending<F> {
     pub(super) fn new(call: F, open: Open) -> Self {
         Self {
             call: Some(call),
-            deadline: None,
+            ends: Ends::default(),
             timer: None,
             _open: open,
         }
@@ -119,15 +141,20 @@ impl<F: Future> Future for Sending<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let Some(call) = this.call.as_mut().as_pin_mut() else {
-            return Poll::Ready(());
-        };
-        let (polled, deadline) = DEADLINE.sync_scope(Cell::new(*this.deadline), || {
-            (call.poll(cx), DEADLINE.with(Cell::get))
+        let (polled, ends) = ENDS.sync_scope(Cell::new(*this.ends), || {
+            let Some(call) = this.call.as_mut().as_pin_mut() else {
+                return (Poll::Ready(()), Ends::default());
+            };
+            let polled = call.poll(cx).map(drop);
+            if polled.is_ready() {
+                // Here, where it can be told why, if its caller has reset the stream.
+                this.call.set(None);
+            }
+            (polled, ENDS.with(Cell::get))
         });
-        *this.deadline = deadline;
-        let Some(deadline) = deadline.filter(|_| polled.is_pending()) else {
-            return polled.map(drop);
+        *this.ends = ends;
+        let Some(deadline) = ends.deadline.filter(|_| polled.is_pending()) else {
+            return polled;
         };
         let end = deadline + GRACE;
         // It moves where each part of the answer has a time of its own.
@@ -141,7 +168,7 @@ impl<F: Future> Future for Sending<F> {
         }
         let timer = this.timer.as_mut().as_pin_mut().expect("it was just set");
         ready!(timer.poll(cx));
-        DEADLINE.sync_scope(Cell::new(Some(deadline)), || this.call.set(None));
+        ENDS.sync_scope(Cell::new(ends), || this.call.set(None));
         Poll::Ready(())
     }
 }
@@ -176,7 +203,7 @@ mod tests {
                 self.0.set(Some(is_cut()));
             }
         }
-        let (cut, left) = (Cell::new(None), Cell::new(None));
+        let (cut, reset, left) = (Cell::new(None), Cell::new(None), Cell::new(None));
         let deadline = Instant::now() + Duration::from_secs(3);
         let call = |told| {
             sending(async move {
@@ -190,7 +217,16 @@ mod tests {
             poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
         }
         call(&cut).await;
-        assert_eq!((cut.get(), left.get()), (Some(true), Some(false)));
+        // So hyper ends an answer whose stream is reset: what made it is dropped afterwards.
+        let held = Told(&reset);
+        sending(poll_fn(move |_| {
+            let _ = &held;
+            given_up_from(Instant::now());
+            Poll::Ready(())
+        }))
+        .await;
+        let expected = (Some(true), Some(true), Some(false));
+        assert_eq!((cut.get(), reset.get(), left.get()), expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod discovery;
 mod documented;
 mod faults;
 mod health;
+mod hops;
 mod picking;
 mod policies;
 mod reach;

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::{
     task::futures::TaskLocalFuture,
-    time::{Instant, Sleep, sleep_until},
+    time::{Duration, Instant, Sleep, sleep_until},
 };
 use tonic::Status;
 use tower_layer::Layer;
@@ -23,6 +23,7 @@ use tower_service::Service;
 use super::{catch_panic::trailers, timeout::caller_timeout};
 use crate::{
     context::{CallContext, Propagation},
+    grpc_timeout::given_up_after,
     server::{route::Routed, sending},
 };
 
@@ -60,13 +61,15 @@ pub(crate) struct Call<S> {
 }
 
 impl<S> Call<S> {
-    fn context(&self, headers: &HeaderMap) -> Result<CallContext, Status> {
-        let deadline = match caller_timeout(headers)? {
+    fn context(&self, headers: &HeaderMap) -> Result<(CallContext, Option<Times>), Status> {
+        let times = match caller_timeout(headers)? {
             Some(timeout) if timeout.is_zero() => return Err(exceeded()),
-            Some(timeout) => Some(Instant::now() + timeout),
+            Some(timeout) => Some(Times::new(timeout)),
             None => None,
         };
-        Ok(CallContext::new(deadline, self.propagation.select(headers)))
+        let deadline = times.map(|times| times.deadline);
+        let context = CallContext::new(deadline, self.propagation.select(headers));
+        Ok((context, times))
     }
 }
 
@@ -84,12 +87,31 @@ where
 
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
         match self.context(routed.request.headers()) {
-            Ok(context) => CallFuture::Running {
+            Ok((context, times)) => CallFuture::Running {
                 handler: context.clone().scope(self.inner.call(routed)),
-                timer: context.deadline().map(sleep_until),
+                timer: times.map(|times| sleep_until(times.deadline)),
+                given_up: times.map(|times| times.given_up),
                 context,
             },
             Err(status) => CallFuture::Ended { status: Some(status) },
+        }
+    }
+}
+
+/// How long a caller waits, from now on.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    deadline: Instant,
+    /// From when on a caller that gives the call up has waited for as long as it said.
+    given_up: Instant,
+}
+
+impl Times {
+    fn new(timeout: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            deadline: now + timeout,
+            given_up: now + given_up_after(timeout),
         }
     }
 }
@@ -103,6 +125,7 @@ pin_project! {
             handler: TaskLocalFuture<CallContext, F>,
             #[pin]
             timer: Option<Sleep>,
+            given_up: Option<Instant>,
             context: CallContext,
         },
         Ended { status: Option<Status> },
@@ -120,8 +143,12 @@ where
             Projected::Running {
                 handler,
                 timer,
+                given_up,
                 context,
             } => {
+                if let Some(moment) = given_up.take() {
+                    sending::given_up_from(moment);
+                }
                 if let Poll::Ready(Ok(response)) = handler.poll(cx) {
                     let context = std::mem::take(context);
                     return Poll::Ready(Ok(response.map(|body| CallBody::new(body, context))));

@@ -70,7 +70,8 @@ struct Measured {
     route: Arc<Route>,
     started: Instant,
     span: Span,
-    /// `None` until the answer has told it: a call that is dropped before was given up by its caller.
+    /// `None` until the answer has told it: a call that is dropped before was given up by its caller, at its deadline or
+    /// before.
     code: Option<Code>,
 }
 
