@@ -61,7 +61,7 @@ pub enum Policy {
 ///
 /// It is called when the nodes that are ready have changed, beside the calls, and may take its time. There is one for
 /// each service of a client, and one more for each [`CallOptions`](crate::CallOptions) that ask for other nodes or another
-/// policy.
+/// policy. Where it panics, or the [`Pick`] that it makes, calls go to the less loaded of two nodes, and the log says so.
 ///
 /// ```
 /// use std::sync::Arc;
