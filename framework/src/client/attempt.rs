@@ -101,7 +101,7 @@ impl Call {
         }
         place.answered();
         if let Some(code) = code {
-            place.heard(code);
+            place.heard(code, response.headers());
         }
         let (head, mut incoming) = response.into_parts();
         // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
@@ -110,15 +110,15 @@ impl Call {
             first = match incoming.frame().await.transpose() {
                 Ok(frame) => frame,
                 Err(error) => {
-                    place.failed();
                     let status = unsent::status(&error, &endpoint.peer);
-                    place.traced.record_code(status.code());
+                    place.broke(&status);
                     return Attempt::Failed { status, endpoint };
                 }
             };
             let trailers = first.as_ref().and_then(Frame::trailers_ref);
-            if let Some(code) = trailers.and_then(code_of) {
-                place.heard(code);
+            if let Some((trailers, code)) = trailers.and_then(|trailers| Some((trailers, code_of(trailers)?)))
+            {
+                place.heard(code, trailers);
             }
         }
         Attempt::Answered(Answer {
@@ -170,9 +170,8 @@ fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
     } = unanswered;
     let endpoint = Arc::clone(&place.endpoint);
     if !is_unsent && !unsent::is_certainly_unsent(&error) {
-        place.failed();
         let status = unsent::status(&error, &endpoint.peer);
-        place.traced.record_code(status.code());
+        place.broke(&status);
         return Attempt::Failed { status, endpoint };
     }
     place.traced.record_code(Code::Unavailable);

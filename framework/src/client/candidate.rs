@@ -10,7 +10,9 @@ use http::uri::Authority;
 use micro_registry::Node;
 use tokio::time::Instant;
 
-use super::{connection::Connection, peer::Peer, row::Seat, spot::Spot, streak::Streak};
+use super::{
+    connection::Connection, failure::LastFailure, peer::Peer, row::Seat, spot::Spot, streak::Streak,
+};
 
 /// A node that calls can go to, as a [`Balancer`](crate::Balancer) and its [`Pick`](crate::Pick) see it.
 ///
@@ -44,6 +46,8 @@ pub(super) struct Flags {
     pub(super) not_serving: AtomicBool,
     /// How many calls have failed in a row.
     pub(super) streak: Streak,
+    /// What went wrong last, for those who look.
+    pub(super) last_failure: LastFailure,
 }
 
 impl Candidate {

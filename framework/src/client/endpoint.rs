@@ -56,8 +56,6 @@ pub(super) struct Endpoint {
     doubted_since: Option<Instant>,
     /// When it was doubted last.
     doubted_at: Option<Instant>,
-    /// What went wrong last.
-    last_error: Option<Arc<str>>,
     /// What was published last; rebuilt when something it shows has changed.
     published: Option<Arc<Candidate>>,
 }
@@ -97,7 +95,6 @@ impl Endpoint {
             ejection: Ejection::default(),
             doubted_since: None,
             doubted_at: None,
-            last_error: None,
             published: None,
         }
     }
@@ -281,8 +278,8 @@ impl Endpoint {
     }
 
     /// Remembers what went wrong.
-    pub(super) fn set_last_error(&mut self, error: impl Into<Arc<str>>) {
-        self.last_error = Some(error.into());
+    pub(super) fn set_last_error(&mut self, error: impl Into<Arc<str>>, now: Instant) {
+        self.flags.last_failure.set(error, now);
     }
 
     /// Leaves the node out of the picks for a while, if its calls fail in a row; says whether that is news.
@@ -290,7 +287,10 @@ impl Endpoint {
         let silence = self.flags.streak.is_silence();
         let ejected = self.ejection.update(&self.flags.streak, now);
         if ejected {
-            self.set_last_error("calls in a row failed");
+            let last = self.flags.last_failure.shown(now);
+            let last = last.map(|(text, _)| format!(", the last with {text}"));
+            let last = last.unwrap_or_default();
+            self.set_last_error(format!("calls in a row failed{last}"), now);
         }
         if silence && ejected {
             self.doubt(now);
@@ -373,6 +373,7 @@ impl Endpoint {
     /// What is known of it, to show it.
     pub(super) fn status(&self, now: Instant) -> EndpointStatus {
         let ejected_until = self.ejection.ends(now);
+        let (last_error, last_error_age) = self.flags.last_failure.shown(now).unzip();
         let state = match self.state {
             _ if ejected_until.is_some() || self.is_doubted() => EndpointState::Ejected,
             _ if self.is_ready() && self.is_out_of_service() => EndpointState::NotServing,
@@ -389,7 +390,8 @@ impl Endpoint {
             in_flight: self.spot.load.in_flight(),
             latency: self.spot.load.latency(now),
             ejected_for: ejected_until.map(|until| until - now).unwrap_or_default(),
-            last_error: self.last_error.clone(),
+            last_error,
+            last_error_age: last_error_age.unwrap_or_default(),
         }
     }
 }

@@ -360,7 +360,7 @@ impl Endpoints {
                 self.meter.connect_failed(&error);
                 let failures = self.table.change(node, |endpoint| {
                     endpoint.connect_failed(now);
-                    endpoint.set_last_error(format!("connect: {error}"));
+                    endpoint.set_last_error(format!("connect: {error}"), now);
                     endpoint.failures
                 });
                 let failure = format!("`{node}` at {address}: {error}");
@@ -377,7 +377,7 @@ impl Endpoints {
         self.table.change(key.node.id(), |endpoint| {
             if key.is_of(endpoint) {
                 if let Some(error) = &error {
-                    endpoint.set_last_error(error.as_str());
+                    endpoint.set_last_error(error.as_str(), now);
                 }
                 endpoint.disconnected(id, now);
                 drop_refused(&self.service, endpoint, now);

@@ -14,6 +14,7 @@ mod connector;
 mod dialer;
 mod endpoint;
 mod endpoints;
+mod failure;
 mod follower;
 mod headers;
 mod health;

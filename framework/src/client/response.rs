@@ -77,11 +77,11 @@ impl Place {
         self.connection().set_answered();
     }
 
-    /// Takes in how the node says that the call ended.
-    pub(super) fn heard(&mut self, code: Code) {
+    /// Takes in how the node says that the call ended, in these headers.
+    pub(super) fn heard(&mut self, code: Code, headers: &HeaderMap) {
         self.traced.record_code(code);
         if outlier::is_failure(code) {
-            self.failed();
+            self.failed(|| Status::from_header_map(headers).unwrap_or_else(|| Status::new(code, "")));
         } else if !self.judged {
             self.judged = true;
             self.endpoint.flags.streak.succeeded();
@@ -89,7 +89,7 @@ impl Place {
     }
 
     /// Counts the call as one that the node failed: its connection broke, it was unavailable or had no answer in time.
-    pub(super) fn failed(&mut self) {
+    fn failed(&mut self, status: impl FnOnce() -> Status) {
         if mem::replace(&mut self.judged, true) {
             return;
         }
@@ -98,14 +98,15 @@ impl Place {
             .spot
             .load
             .failed(now.saturating_duration_since(self.started), now);
+        self.endpoint.flags.last_failure.set_status(&status(), now);
         if self.endpoint.flags.streak.failed(self.answered) {
             self.shared.attention.notify_one();
         }
     }
 
     /// Counts the call as one that failed with this status, which the node has not said itself.
-    fn broke(&mut self, status: &Status) {
-        self.failed();
+    pub(super) fn broke(&mut self, status: &Status) {
+        self.failed(|| status.clone());
         self.traced.record_code(status.code());
     }
 
@@ -127,7 +128,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.failed();
+            self.broke(&Status::deadline_exceeded("no answer in time"));
         }
         if self.answered {
             self.endpoint.spot.load.ended();
@@ -232,7 +233,9 @@ impl http_body::Body for ResponseBody {
                 };
                 let code = code_of(trailers);
                 if let Some(code) = code {
-                    this.place.iter_mut().for_each(|place| place.heard(code));
+                    this.place
+                        .iter_mut()
+                        .for_each(|place| place.heard(code, trailers));
                     this.observed.see(code);
                 }
                 if code.is_some_and(|code| code != Code::Ok)

@@ -22,8 +22,11 @@ pub struct EndpointStatus {
     pub latency: Duration,
     /// How long it is left out of the picks; zero while it is not.
     pub ejected_for: Duration,
-    /// The last failure of a connection to it, or what made it be left out.
+    /// The last failure of a connection to it or of a call, with the call's status, or what made it be left out; `None`
+    /// when nothing failed in the last ten minutes.
     pub last_error: Option<Arc<str>>,
+    /// How long ago that was; zero without one.
+    pub last_error_age: Duration,
 }
 
 /// A service as a channel sees it: see [`Channel::status`](crate::Channel::status).

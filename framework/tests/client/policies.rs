@@ -12,7 +12,7 @@ use micro::{
 };
 use tonic::{Code, Request};
 
-use crate::support::{Behaviour, FakeNode, TTL, eventually, hello_with, load, node, registry_of};
+use crate::support::{Behaviour, FakeNode, TTL, eventually, hello, hello_with, load, node, registry_of};
 
 /// Puts a node into the registry with this version and zone.
 async fn describe(registry: &Memory, fake: &FakeNode, version: &str, zone: &str) {
@@ -186,7 +186,10 @@ async fn a_node_whose_calls_fail_in_a_row_is_left_out_for_a_while() {
     assert!((5..=10).contains(&failures.len()), "{} of 120", failures.len());
     let endpoints = channel.endpoints().await.unwrap();
     assert_eq!(endpoints[0].state, EndpointState::Ejected);
-    assert!(endpoints[0].ejected_for > Duration::ZERO && endpoints[0].last_error.is_some());
+    assert!(endpoints[0].ejected_for > Duration::ZERO);
+    // Not that they failed alone, but with what.
+    let error = endpoints[0].last_error.as_deref().unwrap();
+    assert!(error.ends_with("UNAVAILABLE: no such name"), "{error}");
     fakes[0].tell(Behaviour::Answer);
     eventually("it is picked again", async || {
         load(&channel, 30, 1).await.0.len() == 3
@@ -261,4 +264,35 @@ async fn endpoints_tell_what_is_known_of_each_node() {
     assert_eq!((endpoints[1].connections, endpoints[1].in_flight), (1, 0));
     let none = client.channel("bad name").endpoints().await.unwrap_err();
     assert_eq!(none.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn endpoints_tell_of_the_calls_in_flight_how_long_they_take_and_how_the_last_one_failed() {
+    let fake = FakeNode::start("a", Behaviour::Answer).await;
+    let client = Client::builder(registry_of([&fake]).await).build().unwrap();
+    let channel = client.channel("greeter");
+    ready(&channel, 1).await;
+    let look = async || channel.endpoints().await.unwrap().remove(0);
+    hello(&channel).await.unwrap();
+    assert!(look().await.latency > Duration::ZERO);
+    assert_eq!((look().await.in_flight, look().await.last_error), (0, None));
+
+    fake.tell(Behaviour::Hang);
+    let (before, waiting) = (fake.executions(), channel.clone());
+    let call = tokio::spawn(async move { hello(&waiting).await });
+    eventually("the node has the call", async || fake.executions() > before).await;
+    assert_eq!(look().await.in_flight, 1);
+    call.abort();
+    eventually("the call is given up", async || look().await.in_flight == 0).await;
+
+    fake.tell(Behaviour::Unavailable);
+    hello(&channel).await.unwrap_err();
+    let failed = look().await;
+    assert_eq!(failed.last_error.as_deref(), Some("UNAVAILABLE: no such name"));
+    fake.tell(Behaviour::Answer);
+    eventually("an answer comes, and the failure grows old", async || {
+        hello(&channel).await.unwrap();
+        look().await.last_error_age > failed.last_error_age
+    })
+    .await;
 }

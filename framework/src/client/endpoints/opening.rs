@@ -90,7 +90,7 @@ pub(super) fn drop_refused(service: &ServiceName, endpoint: &mut Endpoint, now: 
     if endpoint.flags.refused.swap(false, Ordering::Relaxed) {
         let (node, address) = (endpoint.node.id(), endpoint.node.address());
         warn!(%service, node, %address, "the server there is another service");
-        endpoint.set_last_error("the server there is another service");
+        endpoint.set_last_error("the server there is another service", now);
         endpoint.refused(now);
     }
 }
