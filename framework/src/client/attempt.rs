@@ -145,7 +145,7 @@ impl Call {
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();
         self.stamp(request.headers_mut(), place.started, previous);
-        place.traced.tell(request.headers_mut());
+        self.observed.tell(request.headers_mut());
         Ok(request)
     }
 

@@ -177,6 +177,7 @@ impl Call {
                 Attempt::Failed { status, endpoint } => {
                     let failure = Failure::of(&status);
                     let Some(wait) = self.next_wait(&mut retry, &failure, &endpoint, source) else {
+                        self.observed.contacted(&endpoint.peer);
                         return Err(status);
                     };
                     self.failure = Some(status);
@@ -185,7 +186,7 @@ impl Call {
             }
             place = match self.place(Instant::now()).await {
                 Ok(place) => place,
-                Err(nowhere) => return Err(self.failure.take().unwrap_or(nowhere)),
+                Err(nowhere) => return Err(self.last_failure().unwrap_or(nowhere)),
             };
         }
     }
@@ -238,7 +239,7 @@ impl Call {
             head.headers.insert(NODE_HEADER, node);
         }
         let mut observed = mem::take(&mut self.observed);
-        observed.answered(&peer);
+        observed.contacted(&peer);
         if let Some(code) = code {
             observed.see(code);
         }
@@ -264,12 +265,22 @@ impl Call {
         Status::unavailable(message)
     }
 
+    /// How the last attempt failed that perhaps ran.
+    fn last_failure(&mut self) -> Option<Status> {
+        let failure = self.failure.take()?;
+        if let Some(endpoint) = self.failed.last() {
+            self.observed.contacted(&endpoint.peer);
+        }
+        Some(failure)
+    }
+
     /// The status of a call whose time is over.
     fn out_of_time(&mut self) -> Status {
         if let Some(endpoint) = &self.sent_to {
+            self.observed.contacted(&endpoint.peer);
             return deadline_exceeded(self.times.timeout, Some(&endpoint.peer));
         }
-        if let Some(failure) = self.failure.take() {
+        if let Some(failure) = self.last_failure() {
             return failure;
         }
         let picker = self.target.shared.picker();

@@ -3,6 +3,7 @@
 use std::{mem, sync::Arc};
 
 use http::HeaderMap;
+use micro_registry::Host;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::{Span, field::Empty, info_span};
@@ -10,8 +11,8 @@ use tracing::{Span, field::Empty, info_span};
 use super::{candidate::Candidate, peer::Peer, target::Target};
 use crate::{
     context::CallContext,
-    telemetry::{Durations, code_name, trace},
     grpc_timeout::given_up_after,
+    telemetry::{Durations, code_name, trace},
 };
 
 /// A call under way. It ends where this is dropped; without another word its caller gave it up, or had no time left itself.
@@ -23,9 +24,9 @@ struct Watched {
     durations: Option<Arc<Durations>>,
     span: Traced,
     started: Instant,
-    code: Option<Code>,
     /// From when on a call that is given up was so because the one that it is made for has no time left.
     given_up: Option<Instant>,
+    code: Option<Code>,
 }
 
 impl Observed {
@@ -57,8 +58,20 @@ impl Observed {
         }
     }
 
-    /// Takes in who has answered.
-    pub(super) fn answered(&self, peer: &Peer) {
+    /// Makes the headers of a request tell of it: all its attempts have it as their parent at the nodes, as it is the
+    /// client's side of each.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(Watched {
+            span: Traced(Some(span)),
+            ..
+        }) = &self.0
+        {
+            trace::tell(span, headers);
+        }
+    }
+
+    /// Takes in who was contacted last: the one who answered, if anybody did.
+    pub(super) fn contacted(&self, peer: &Peer) {
         if let Some(watched) = &self.0 {
             watched.span.record_peer(peer);
         }
@@ -125,8 +138,11 @@ impl Traced {
             rpc.system.name = "grpc",
             rpc.method = method,
             rpc.response.status_code = Empty,
-            server.address = Empty,
-            server.port = Empty,
+            error.type = Empty,
+            // What the channel was made for: the nodes stand behind it.
+            server.address = target.service.as_str(),
+            network.peer.address = Empty,
+            network.peer.port = Empty,
             micro.service = target.service.as_str(),
             micro.node.id = Empty,
         );
@@ -147,15 +163,16 @@ impl Traced {
         let Some(call) = &self.0 else {
             return Self::default();
         };
+        // To OpenTelemetry a call with all its attempts is one client's span; another below it would be another call.
         let span = info_span!(
             parent: &**call,
             "attempt",
-            otel.kind = "client",
+            otel.kind = "internal",
             otel.status_code = Empty,
-            rpc.system.name = "grpc",
             rpc.response.status_code = Empty,
-            server.address = Empty,
-            server.port = Empty,
+            error.type = Empty,
+            network.peer.address = Empty,
+            network.peer.port = Empty,
             micro.node.id = Empty,
             micro.previous_attempts = previous,
         );
@@ -170,27 +187,24 @@ impl Traced {
     fn record_peer(&self, peer: &Peer) {
         if let Some(span) = &self.0 {
             let address = peer.node().address();
-            span.record("server.address", address.host().to_string());
-            span.record("server.port", address.port());
+            // Which address a name led to, the connector alone knows.
+            if let Host::Ip(ip) = address.host() {
+                span.record("network.peer.address", ip.to_string());
+                span.record("network.peer.port", address.port());
+            }
             span.record("micro.node.id", peer.node_id());
         }
     }
 
-    /// Takes in how it ended.
-    pub(super) fn record_code(&self, code: Code) {
-        if let Some(span) = &self.0 {
+    /// Takes in how it ended, which ends it.
+    pub(super) fn record_code(&mut self, code: Code) {
+        if let Some(span) = self.0.take() {
             span.record("rpc.response.status_code", code_name(code));
             // To its caller whatever is no success is a failure.
             if code != Code::Ok {
+                span.record("error.type", code_name(code));
                 span.record("otel.status_code", "ERROR");
             }
-        }
-    }
-
-    /// Makes the headers of a request tell of it.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        if let Some(span) = &self.0 {
-            trace::tell(span, headers);
         }
     }
 }

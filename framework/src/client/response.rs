@@ -130,6 +130,8 @@ impl Drop for Place {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             self.broke(&Status::deadline_exceeded("no answer in time"));
         }
+        // Nobody waits for it any more, unless it is known how it ended.
+        self.traced.record_code(Code::Cancelled);
         if self.answered {
             self.endpoint.spot.load.ended();
         } else {
@@ -204,7 +206,9 @@ impl ResponseBody {
         &mut self,
         result: Option<Result<Frame<Bytes>, Status>>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.place = None;
+        if let Some(mut place) = self.place.take() {
+            place.traced.record_code(Code::Unknown);
+        }
         match &result {
             Some(Err(status)) => self.observed.failed(status),
             _ => self.observed.ended(),

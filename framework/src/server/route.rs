@@ -51,6 +51,11 @@ impl Route {
         &self.name
     }
 
+    /// Whether it stands for all that nothing is known of.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.name == UNKNOWN
+    }
+
     /// Admits a call of it, to a place among those in flight if it takes one; or says why no handler is to see it.
     pub(super) fn admit(&self) -> Result<Option<Place>, Status> {
         if let Some(reason) = &self.refusal {
@@ -80,7 +85,7 @@ pub(crate) struct Routed<R> {
 impl<R> Routed<R> {
     /// The path, where no method is known that it leads to. There may be one: descriptors are optional.
     pub(super) fn unknown_path(&self) -> Option<PathAndQuery> {
-        let is_unknown = self.route.name() == UNKNOWN;
+        let is_unknown = self.route.is_unknown();
         is_unknown.then(|| self.request.uri().path_and_query().cloned())?
     }
 }

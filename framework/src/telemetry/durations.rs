@@ -52,6 +52,23 @@ fn index(code: Code) -> usize {
     (code as i32 as usize).min(CODE_NAMES.len() - 1)
 }
 
+/// Whether a call that ended so failed by a fault of the server's, as OpenTelemetry's conventions have it.
+pub(crate) fn is_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(
+        code,
+        Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss
+    )
+}
+
+/// Whether it failed: to its caller whatever is no success is a failure.
+fn is_error(metric: Metric, code: Code) -> bool {
+    match metric.name == SERVER_CALL.name {
+        true => is_fault(code),
+        false => code != Code::Ok,
+    }
+}
+
 /// The durations of one method's calls. Recording one takes no lock and formats nothing.
 #[derive(Debug)]
 pub(crate) struct Durations {
@@ -104,6 +121,9 @@ impl Durations {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         labels.push(("rpc.response.status_code", code_name(code)));
+        if is_error(self.metric, code) {
+            labels.push(("error.type", code_name(code)));
+        }
         self.telemetry.histogram(self.metric, &labels)
     }
 }
@@ -135,14 +155,24 @@ mod tests {
         hello.record(Code::Ok, Duration::from_millis(40));
         hello.record(Code::Unavailable, Duration::ZERO);
         let text = telemetry.render();
-        let count = |code: &str| {
+        let count = |labels: &str| {
             format!(
                 "rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",rpc_method=\"greeter.Say/Hello\",\
-                 micro_service=\"greeter\",rpc_response_status_code=\"{code}\"}}"
+                 micro_service=\"greeter\",rpc_response_status_code={labels}}}"
             )
         };
-        assert!(text.contains(&format!("{} 2", count("OK"))), "{text}");
-        assert!(text.contains(&format!("{} 1", count("UNAVAILABLE"))), "{text}");
+        assert!(text.contains(&format!("{} 2", count("\"OK\""))), "{text}");
+        let unavailable = count("\"UNAVAILABLE\",error_type=\"UNAVAILABLE\"");
+        assert!(text.contains(&format!("{unavailable} 1")), "{text}");
         assert!(!text.contains("INTERNAL"), "what never happened is no series");
+    }
+
+    #[test]
+    fn what_is_no_fault_of_a_server_s_is_an_error_to_its_caller_alone() {
+        for (metric, errors) in [(SERVER_CALL, 6), (CLIENT_CALL, 16)] {
+            let is_error = |number: &i32| is_error(metric, Code::from_i32(*number));
+            assert_eq!((0..17).filter(is_error).count(), errors, "{}", metric.name);
+        }
+        assert!(!is_error(SERVER_CALL, Code::Cancelled) && is_error(CLIENT_CALL, Code::Cancelled));
     }
 }

@@ -20,7 +20,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
-pub(crate) use self::durations::{CLIENT_CALL, Durations, SERVER_CALL, code_name};
+pub(crate) use self::durations::{CLIENT_CALL, Durations, SERVER_CALL, code_name, is_fault};
 #[cfg(feature = "otel")]
 pub use self::otlp::Otlp;
 

@@ -34,9 +34,13 @@ async fn told(telemetry: &Telemetry, series: &str, expected: f64) {
 }
 
 fn calls(code: &str) -> String {
+    let error = match code {
+        "OK" => String::new(),
+        code => format!(",error_type=\"{code}\""),
+    };
     format!(
         "rpc_client_call_duration_seconds_count{{rpc_system_name=\"grpc\",rpc_method=\"greeter.Say/Hello\",\
-         micro_service=\"greeter\",rpc_response_status_code=\"{code}\"}}"
+         server_address=\"greeter\",micro_service=\"greeter\",rpc_response_status_code=\"{code}\"{error}}}"
     )
 }
 
@@ -258,11 +262,16 @@ async fn a_call_has_a_span_and_each_attempt_one_below_it() {
             "rpc.method=\"greeter.Say/Hello\"",
             "micro.service=\"greeter\"",
             "micro.node.id=\"a\"",
-            "server.address=\"127.0.0.1\"",
-            &format!("server.port={}", node.node.address().port()),
+            "server.address=\"greeter\"",
+            "network.peer.address=\"127.0.0.1\"",
+            &format!("network.peer.port={}", node.node.address().port()),
             &format!("rpc.response.status_code=\"{code}\""),
         ] {
-            assert!(call.contains(part), "{part} is not in\n{call}");
+            assert_eq!(call.matches(part).count(), 1, "{part} is not once in\n{call}");
+        }
+        let error = format!("error.type=\"{code}\"");
+        for ended in [attempt, call] {
+            assert_eq!(ended.contains(&error), code != "OK", "{ended}");
         }
         assert_eq!(
             attempt.matches(&format!("status_code=\"{code}\"")).count(),

@@ -107,28 +107,41 @@ async fn a_call_through_two_services_is_one_trace_and_each_span_the_parent_of_th
     let [root] = roots[..] else {
         panic!("one root in {taken:#?}");
     };
-    // Outermost first: the test's call, its attempt, the front, the front's call and attempt, the back.
-    let mut chain = vec![root];
-    while let [child] = taken.children(&chain.last().unwrap().span_id)[..] {
-        chain.push(child);
+    // Outermost first: the test's call, the front, the front's call, the back. What a call is to a node has the call as its
+    // parent, and so have its attempts: services are drawn by the pairs of a client's span and the server's below it.
+    let (mut chain, mut attempts) = (vec![root], Vec::new());
+    loop {
+        let below = taken.children(&chain.last().unwrap().span_id);
+        let (attempt, others): (Vec<_>, Vec<_>) = below.into_iter().partition(|span| span.name == "attempt");
+        attempts.extend(attempt);
+        match others[..] {
+            [next] => chain.push(next),
+            _ => break,
+        }
     }
-    let names: Vec<_> = chain.iter().map(|span| span.name.as_str()).collect();
     let method = "test.Relay/Call";
-    assert_eq!(
-        names,
-        [method, "attempt", method, method, "attempt", method],
+    let shown: Vec<_> = chain
+        .iter()
+        .map(|span| (span.name.as_str(), span.kind()))
+        .collect();
+    let (client, server) = ((method, SpanKind::Client), (method, SpanKind::Server));
+    assert_eq!(shown, [client, server, client, server], "{taken:#?}");
+    let parents: Vec<_> = attempts.iter().map(|span| &span.parent_span_id).collect();
+    assert_eq!(parents, [&chain[0].span_id, &chain[2].span_id], "{taken:#?}");
+    assert!(
+        attempts.iter().all(|span| span.kind() == SpanKind::Internal),
         "{taken:#?}"
     );
-    assert_eq!(chain.len(), taken.spans.len(), "there are no others: {taken:#?}");
+    assert_eq!(taken.spans.len(), 6, "there are no others: {taken:#?}");
     assert!(
-        chain.iter().all(|span| span.trace_id == root.trace_id),
+        taken.spans.iter().all(|span| span.trace_id == root.trace_id),
         "{taken:#?}"
     );
 
     let text = |at: usize, key: &str| Taken::text(chain[at], key);
     assert_eq!(text(0, "micro.service").as_deref(), Some("front"));
-    assert_eq!(text(3, "micro.service").as_deref(), Some("back"));
-    for at in [0, 2, 3, 5] {
+    assert_eq!(text(2, "micro.service").as_deref(), Some("back"));
+    for at in 0..4 {
         assert_eq!(text(at, "rpc.system.name").as_deref(), Some("grpc"), "{at}");
         assert_eq!(text(at, "rpc.method").as_deref(), Some(method), "{at}");
         assert_eq!(
@@ -137,9 +150,17 @@ async fn a_call_through_two_services_is_one_trace_and_each_span_the_parent_of_th
             "{at}"
         );
     }
-    for at in [0, 1, 3, 4] {
-        assert_eq!(text(at, "server.address").as_deref(), Some("127.0.0.1"), "{at}");
-        assert!(text(at, "micro.node.id").is_some(), "{at}");
+    assert_eq!(text(0, "server.address").as_deref(), Some("front"));
+    assert_eq!(text(2, "server.address").as_deref(), Some("back"));
+    for span in [chain[0], chain[2]].into_iter().chain(attempts) {
+        let text = |key: &str| Taken::text(span, key);
+        assert_eq!(
+            text("network.peer.address").as_deref(),
+            Some("127.0.0.1"),
+            "{span:#?}"
+        );
+        assert!(text("micro.node.id").is_some(), "{span:#?}");
+        assert_eq!(text("error.type"), None, "{span:#?}");
     }
 }
 
@@ -187,6 +208,7 @@ async fn a_collector_that_is_away_delays_no_call_and_no_stop() {
         drop(info_span!("one of many"));
     }
     let registry = registry();
+        assert_eq!(Taken::text(span, "error.type").as_deref(), Some("INTERNAL"));
     let hop = Hop::start("back", &registry, None, Some(&otlp)).await;
     let client = Client::builder(Arc::clone(&registry)).build().unwrap();
     let started = Instant::now();

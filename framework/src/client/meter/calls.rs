@@ -60,7 +60,8 @@ impl Calls {
         if let Some(durations) = by_path.get(path) {
             return Arc::clone(durations);
         }
-        let labels = [("micro.service", self.service.as_str())];
+        let service = self.service.as_str();
+        let labels = [("server.address", service), ("micro.service", service)];
         let durations = Arc::new(Durations::new(&self.telemetry, CLIENT_CALL, method, &labels));
         by_path.insert(path.into(), Arc::clone(&durations));
         self.by_path.store(Arc::new(by_path));

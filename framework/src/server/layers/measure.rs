@@ -12,7 +12,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::server::TcpConnectInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{Span, field::Empty, info_span};
@@ -22,7 +22,7 @@ use crate::{
         route::{Route, Routed},
         sending,
     },
-    telemetry::{code_name, trace},
+    telemetry::{code_name, is_fault, trace},
 };
 
 /// Makes [`Measure`].
@@ -56,7 +56,7 @@ where
     }
 
     fn call(&mut self, routed: Routed<R>) -> Self::Future {
-        let measured = Measured::begin(Arc::clone(&routed.route), routed.request.headers());
+        let measured = Measured::begin(&routed);
         let inner = measured.span.in_scope(|| self.inner.call(routed));
         MeasureFuture {
             inner,
@@ -64,6 +64,9 @@ where
         }
     }
 }
+
+/// How much is told of a path that leads to no method: callers make it up.
+const ORIGINAL_MAX: usize = 256;
 
 /// A call under way; its end is where it is dropped.
 struct Measured {
@@ -76,7 +79,8 @@ struct Measured {
 }
 
 impl Measured {
-    fn begin(route: Arc<Route>, headers: &HeaderMap) -> Self {
+    fn begin<R>(routed: &Routed<R>) -> Self {
+        let (route, request) = (Arc::clone(&routed.route), &routed.request);
         let span = info_span!(
             "call",
             otel.kind = "server",
@@ -84,11 +88,25 @@ impl Measured {
             otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.method = route.name(),
+            rpc.method_original = Empty,
             rpc.response.status_code = Empty,
+            error.type = Empty,
+            network.peer.address = Empty,
+            network.peer.port = Empty,
         );
         if !span.is_disabled() {
-            trace::name(&span, route.name());
-            trace::go_on(&span, headers);
+            if route.is_unknown() {
+                trace::name(&span, "grpc");
+                span.record("rpc.method_original", original(request.uri().path()));
+            } else {
+                trace::name(&span, route.name());
+            }
+            let connection = request.extensions().get::<TcpConnectInfo>();
+            if let Some(peer) = connection.and_then(TcpConnectInfo::remote_addr) {
+                span.record("network.peer.address", peer.ip().to_string());
+                span.record("network.peer.port", peer.port());
+            }
+            trace::go_on(&span, request.headers());
         }
         Self {
             route,
@@ -106,6 +124,16 @@ impl Measured {
     }
 }
 
+/// What a caller asked for, as far as it is told.
+fn original(path: &str) -> &str {
+    let method = path.strip_prefix('/').unwrap_or(path);
+    // A path is ASCII as a rule; of one that is not, less is told.
+    (0..=ORIGINAL_MAX.min(method.len()))
+        .rev()
+        .find_map(|end| method.get(..end))
+        .unwrap_or_default()
+}
+
 impl Drop for Measured {
     fn drop(&mut self) {
         let code = self.code.unwrap_or_else(|| {
@@ -117,19 +145,11 @@ impl Drop for Measured {
         });
         self.span.record("rpc.response.status_code", code_name(code));
         if is_fault(code) {
+            self.span.record("error.type", code_name(code));
             self.span.record("otel.status_code", "ERROR");
         }
         self.route.ended(code, self.started.elapsed());
     }
-}
-
-/// Whether a call that ended so failed by a fault of the server's, as OpenTelemetry's conventions have it.
-fn is_fault(code: Code) -> bool {
-    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
-    matches!(
-        code,
-        Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss
-    )
 }
 
 pin_project! {

@@ -40,10 +40,18 @@ pub(super) async fn metrics_over(mut io: impl AsyncRead + AsyncWrite + Unpin) ->
 fn calls(metrics: &str, method: &str, code: &str) -> Option<u64> {
     let series = format!(
         "rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",rpc_method=\"{method}\",\
-         rpc_response_status_code=\"{code}\"}} "
+         rpc_response_status_code=\"{code}\""
     );
     let line = metrics.lines().find_map(|line| line.strip_prefix(&series))?;
-    Some(line.parse().unwrap())
+    // What is no fault of the server's is no error there.
+    let is_error = !matches!(code, "OK" | "CANCELLED");
+    let error = if is_error {
+        format!(",error_type=\"{code}\"")
+    } else {
+        String::new()
+    };
+    let count = line.strip_prefix(&format!("{error}}} "));
+    Some(count.unwrap_or_else(|| panic!("{line}")).parse().unwrap())
 }
 
 /// Waits until that is what is told: a call is counted after its caller has the answer.
@@ -146,16 +154,31 @@ async fn a_call_has_a_span_that_tells_method_and_code() {
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let server = TestServer::start(Settings::default()).await;
-    server.connect().await.say("panic").await.unwrap_err();
+    let connection = server.connect().await;
+    connection.say("panic").await.unwrap_err();
     told(&server, "test.Echo/Call", "INTERNAL", 1).await;
+    let order = tonic::Request::new(Order::new(""));
+    connection.call_at("/made.Up/Call", order).await.unwrap_err();
+    told(&server, "_OTHER", "UNIMPLEMENTED", 1).await;
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap();
     for part in [
         "rpc.method=\"test.Echo/Call\"",
         "rpc.system.name=\"grpc\"",
         "rpc.response.status_code=\"INTERNAL\"",
+        "error.type=\"INTERNAL\"",
+        "network.peer.address=\"127.0.0.1\"",
     ] {
         assert!(line("close").contains(part), "{part} in\n{text}");
+    }
+    assert!(!line("close").contains("method_original"), "{text}");
+    let unknown = text.lines().rfind(|line| line.contains("close")).unwrap();
+    for part in [
+        "rpc.method=\"_OTHER\"",
+        "rpc.method_original=\"made.Up/Call\"",
+        "error.type=\"UNIMPLEMENTED\"",
+    ] {
+        assert!(unknown.contains(part), "{part} in\n{text}");
     }
     // What is logged within a call is told with it.
     assert!(
