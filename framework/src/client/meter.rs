@@ -204,15 +204,7 @@ impl Meter {
 
     /// A connection could not be made.
     pub(super) fn connect_failed(&self, error: &io::Error) {
-        let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => 0,
-            io::ErrorKind::TimedOut => 1,
-            io::ErrorKind::PermissionDenied => 2,
-            io::ErrorKind::InvalidData => 3,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => 4,
-            _ => 5,
-        };
-        self.failed_connections[reason].increment(1);
+        self.failed_connections[connect_failure_index(error)].increment(1);
     }
 
     /// The registry has said which nodes there are, or why it does not.
@@ -233,6 +225,22 @@ impl Meter {
         if let Some(gauges) = &self.gauges {
             gauges.observe();
         }
+    }
+}
+
+/// Why a connection could not be made, as a label.
+pub(super) fn connect_failure(error: &io::Error) -> &'static str {
+    CONNECT_FAILURES[connect_failure_index(error)]
+}
+
+fn connect_failure_index(error: &io::Error) -> usize {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => 0,
+        io::ErrorKind::TimedOut => 1,
+        io::ErrorKind::PermissionDenied => 2,
+        io::ErrorKind::InvalidData => 3,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => 4,
+        _ => 5,
     }
 }
 

@@ -275,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_is_named_by_micro_toml() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("micro.toml");
+        let file = ("MICRO_CONFIG", path.to_str().unwrap());
+        let write = |text: &str| std::fs::write(&path, format!("[telemetry.otlp]\n{text}\n")).unwrap();
+        write("service_name = \"greeter\"");
+        assert!(!otlp(&[file]).unwrap().is_on());
+        write("endpoint = \"http://127.0.0.1:4317\"\nprotocol = \"grpc\"");
+        assert!(otlp(&[file]).unwrap().is_on());
+        write("endpoint = \"collector\"");
+        let error = otlp(&[file]).unwrap_err().to_string();
+        assert!(
+            error.contains("micro.toml") && error.contains("\"collector\""),
+            "{error}"
+        );
+        let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4317");
+        assert!(
+            otlp(&[file, of_traces]).unwrap().is_on(),
+            "a variable stands above the file"
+        );
+    }
+
+    #[test]
     fn what_sends_spans_makes_none() {
         for (target, is_own) in [
             ("h2::client", true),

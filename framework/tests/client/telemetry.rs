@@ -248,7 +248,8 @@ async fn a_call_has_a_span_and_each_attempt_one_below_it() {
     hello(&channel).await.unwrap_err();
 
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let closed: Vec<_> = text.lines().filter(|line| line.contains(": close ")).collect();
+    let of_call = |line: &&str| line.contains(": close ") && line.contains("client_call{");
+    let closed: Vec<_> = text.lines().filter(of_call).collect();
     for (code, ended) in [("OK", 0), ("INVALID_ARGUMENT", 2)] {
         // The attempt ends first.
         let [attempt, call] = [closed[ended], closed[ended + 1]];

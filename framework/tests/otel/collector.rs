@@ -34,6 +34,14 @@ impl Taken {
         self.spans.iter().filter(is_child).collect()
     }
 
+    /// Takes those of this name out.
+    pub(crate) fn take(&mut self, name: &str) -> Vec<Span> {
+        let spans = std::mem::take(&mut self.spans);
+        let (taken, others) = spans.into_iter().partition(|span| span.name == name);
+        self.spans = others;
+        taken
+    }
+
     /// An attribute of a span's.
     pub(crate) fn text(span: &Span, key: &str) -> Option<String> {
         text(&span.attributes, key)

@@ -10,13 +10,14 @@ use std::{
 use futures_util::FutureExt;
 use micro_registry::{Node, ServiceName};
 use tokio::{task::AbortHandle, time::Instant};
-use tracing::warn;
+use tracing::{Instrument as _, field::Empty, info_span, warn};
 
 use super::super::{
     connection::{Connection, Driver, Plan},
     dialer::Dialer,
     endpoint::Endpoint,
     keepalive::Keepalive,
+    meter::connect_failure,
     room::Room,
     settings::Settings,
     spot::Lease,
@@ -50,12 +51,30 @@ impl Drop for Attempt {
     }
 }
 
-/// Connects; a connector that panics, which the panic hook reports, is one that failed.
+/// Connects, within a span; a connector that panics, which the panic hook reports, is one that failed.
 pub(super) async fn open(id: u64, plan: Plan) -> io::Result<(Connection, Driver)> {
-    AssertUnwindSafe(Connection::open(id, plan))
+    let node = &plan.node;
+    let span = info_span!(
+        parent: None,
+        "connect",
+        otel.status_code = Empty,
+        error.type = Empty,
+        micro.service = node.service().as_str(),
+        micro.node.id = node.id(),
+        // As the registry has it: an address, or a name.
+        server.address = %node.address().host(),
+        server.port = node.address().port(),
+    );
+    let result = AssertUnwindSafe(Connection::open(id, plan))
         .catch_unwind()
+        .instrument(span.clone())
         .await
-        .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")))
+        .unwrap_or_else(|_panic| Err(io::Error::other("the connector panicked")));
+    if let Err(error) = &result {
+        span.record("error.type", connect_failure(error));
+        span.record("otel.status_code", "ERROR");
+    }
+    result
 }
 
 pub(super) fn plan(

@@ -24,6 +24,16 @@ pub(super) enum Action {
     Withdraw,
 }
 
+/// The actions as labels, in the order of the enum.
+const ACTIONS: [&str; 3] = ["announce", "renew", "withdraw"];
+
+impl Action {
+    /// The action as a label.
+    pub(super) fn name(self) -> &'static str {
+        ACTIONS[self as usize]
+    }
+}
+
 /// Counts what is asked of the registry, and what it answers.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
@@ -46,7 +56,7 @@ impl Meter {
         };
         Self {
             registered: telemetry.gauge(REGISTERED, &[("micro.registry", registry)]),
-            asked: ["announce", "renew", "withdraw"].map(asked),
+            asked: ACTIONS.map(asked),
         }
     }
 

@@ -7,7 +7,11 @@ use tokio::{
     sync::watch,
     time::{self, Instant},
 };
-use tracing::{info, warn};
+use tracing::{
+    Instrument as _, Span,
+    field::{self, Empty},
+    info, info_span, warn,
+};
 
 use super::{
     Announcement, Goal, Refusal, Standing, WITHDRAW_TIMEOUT, attempted, describe,
@@ -109,16 +113,14 @@ impl Announcing {
         let Announcement {
             registry, node, ttl, ..
         } = self.announcement.clone();
-        let Some(answer) = self
-            .attempt(limit, async move { registry.register(&node, ttl).await })
-            .await
-        else {
-            return Next::AtOnce;
-        };
         let action = if self.known {
             Action::Renew
         } else {
             Action::Announce
+        };
+        let registering = async move { registry.register(&node, ttl).await };
+        let Some(answer) = self.attempt(action, limit, registering).await else {
+            return Next::AtOnce;
         };
         self.meter.asked(action, &answer);
         let next = match answer {
@@ -135,7 +137,9 @@ impl Announcing {
     async fn deregister(&mut self) -> Next {
         let Announcement { registry, node, .. } = self.announcement.clone();
         let withdrawing = async move { registry.deregister(&node).await };
-        let answer = self.attempt(WITHDRAW_TIMEOUT, withdrawing).await;
+        let answer = self
+            .attempt(Action::Withdraw, WITHDRAW_TIMEOUT, withdrawing)
+            .await;
         if let Some(answer) = &answer {
             self.meter.asked(Action::Withdraw, answer);
         }
@@ -160,22 +164,44 @@ impl Announcing {
     /// Calls the registry in a task of its own, so that a panic of a backend is an error; `None` once the goal changed.
     async fn attempt(
         &mut self,
+        action: Action,
         limit: Duration,
         call: impl Future<Output = micro_registry::Result<()>> + Send + 'static,
     ) -> Option<micro_registry::Result<()>> {
-        let mut task = Owned(tokio::spawn(call));
-        tokio::select! {
+        let span = self.span(action);
+        let mut task = Owned(tokio::spawn(call.instrument(span.clone())));
+        let answer = tokio::select! {
             biased;
-            _ = self.goals.changed() => None,
-            answer = time::timeout(limit, &mut task.0) => Some(match answer {
+            _ = self.goals.changed() => return None,
+            answer = time::timeout(limit, &mut task.0) => match answer {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(panic)) => {
                     let error = RegistryError::new(RegistryErrorKind::Protocol, "the backend panicked");
                     Err(error.with_source(panic))
                 }
                 Err(_) => Err(no_answer(limit)),
-            }),
+            },
+        };
+        if let Err(error) = &answer {
+            span.record("error.type", field::display(error.kind()));
+            span.record("otel.status_code", "ERROR");
         }
+        Some(answer)
+    }
+
+    /// The span of a call into the registry.
+    fn span(&self, action: Action) -> Span {
+        let Announcement { node, registry, .. } = &self.announcement;
+        info_span!(
+            parent: None,
+            "registration",
+            otel.status_code = Empty,
+            error.type = Empty,
+            micro.service = node.service().as_str(),
+            micro.node.id = node.id(),
+            micro.registry = registry.name(),
+            micro.action = action.name(),
+        )
     }
 
     /// The first registration has the registry's time; a renewal must leave time for another within the ttl.
