@@ -3,14 +3,17 @@
 //! hyper takes a line feed alone for the end of a line, and what stands before this server may not: then it has let a
 //! header or a whole request through that it never saw. RFC 9112 (§2.2) leaves it open; nobody needs it.
 
-/// How much of a line is kept to be looked at; headers that matter here are shorter.
+use std::mem;
+
+/// How much of a line is looked at; headers that matter here are shorter.
 const LINE_MAX: usize = 128;
 
 /// Where in its requests a connection is.
 #[derive(Debug)]
 pub(super) struct Heads {
     state: State,
-    line: Line,
+    /// What has come of a line that goes on: its first bytes, and of those that are too many the last.
+    begun: Vec<u8>,
     framing: Framing,
 }
 
@@ -33,13 +36,6 @@ enum State {
     Lost,
 }
 
-/// The line that is read at present.
-#[derive(Debug, Default)]
-struct Line {
-    kept: Vec<u8>,
-    is_cut: bool,
-}
-
 /// How the body of the present request ends.
 #[derive(Debug, Default)]
 struct Framing {
@@ -52,13 +48,13 @@ impl Heads {
     pub(super) fn new() -> Self {
         Self {
             state: State::Start,
-            line: Line::default(),
+            begun: Vec::new(),
             framing: Framing::default(),
         }
     }
 
-    /// Takes notice of what was read. A line feed that ends a line alone becomes what no line may have, so that the request
-    /// is refused, and nothing that follows is read as one.
+    /// Takes notice of what was read. A line feed that ends a line alone, or one too long to tell what it says of the body,
+    /// becomes what no line may have, so that the request is refused, and nothing that follows is read as one.
     pub(super) fn read(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
@@ -73,26 +69,39 @@ impl Heads {
                         (left, chunked) => State::Data { left, chunked },
                     };
                 }
-                _ if bytes[at] != b'\n' => {
-                    self.line.push(bytes[at]);
-                    at += 1;
-                }
-                _ if self.line.kept.last() != Some(&b'\r') => {
-                    bytes[at] = 0;
-                    self.state = State::Lost;
-                }
                 _ => {
-                    self.end_of_line();
-                    self.line.clear();
-                    at += 1;
+                    let Some(length) = bytes[at..].iter().position(|byte| *byte == b'\n') else {
+                        keep(&mut self.begun, &bytes[at..]);
+                        return;
+                    };
+                    let end = at + length;
+                    if !self.may_end_with(&bytes[at..end]) {
+                        bytes[end] = 0;
+                        self.state = State::Lost;
+                    }
+                    at = end + 1;
                 }
             }
         }
     }
 
-    fn end_of_line(&mut self) {
-        let line = self.line.kept.strip_suffix(b"\r").unwrap_or(&self.line.kept);
-        self.state = match (self.state, line) {
+    /// Whether a line feed may follow `rest`, which is all of its line or the last part.
+    fn may_end_with(&mut self, rest: &[u8]) -> bool {
+        if self.begun.is_empty() {
+            return self.line(rest);
+        }
+        let mut line = mem::take(&mut self.begun);
+        keep(&mut line, rest);
+        self.line(&line)
+    }
+
+    fn line(&mut self, line: &[u8]) -> bool {
+        let Some((b'\r', text)) = line.split_last() else {
+            return false;
+        };
+        let is_cut = line.len() > LINE_MAX;
+        let text = &text[..text.len().min(LINE_MAX)];
+        self.state = match (self.state, text) {
             // Empty lines before a request are nothing.
             (State::Start, b"") => State::Start,
             (State::Start, _) => {
@@ -100,11 +109,11 @@ impl Heads {
                 State::Headers
             }
             (State::Headers, b"") => self.framing.body(),
-            (State::Headers, line) => {
-                self.framing.see(line, self.line.is_cut);
-                State::Headers
-            }
-            (State::Size, line) => match size(line) {
+            (State::Headers, _) if self.framing.see(text) && is_cut => return false,
+            (State::Headers, _) => State::Headers,
+            // The rest of the digits may be in what was cut.
+            (State::Size, _) if is_cut && !text.contains(&b';') => return false,
+            (State::Size, _) => match size(text) {
                 Some(0) => State::Trailers,
                 Some(left) => State::Data { left, chunked: true },
                 None => State::Lost,
@@ -114,43 +123,42 @@ impl Heads {
             (State::Trailers, _) => State::Trailers,
             _ => State::Lost,
         };
+        true
     }
 }
 
-impl Line {
-    fn push(&mut self, byte: u8) {
-        // The last byte is always there: it tells how the line ends.
-        if self.kept.len() == LINE_MAX {
-            self.kept.pop();
-            self.is_cut = true;
-        }
-        self.kept.push(byte);
+/// Keeps of a line that goes on what is looked at, and the last byte, which tells how the line ends.
+fn keep(line: &mut Vec<u8>, piece: &[u8]) {
+    if piece.is_empty() {
+        return;
     }
-
-    fn clear(&mut self) {
-        self.kept.clear();
-        self.is_cut = false;
-    }
+    line.truncate(LINE_MAX);
+    let (kept, cut) = piece.split_at(piece.len().min(LINE_MAX - line.len()));
+    line.extend_from_slice(kept);
+    line.extend(cut.last());
 }
 
 impl Framing {
-    /// Takes notice of a header.
-    fn see(&mut self, line: &[u8], is_cut: bool) {
+    /// Takes notice of a header: whether it tells how the body ends.
+    fn see(&mut self, line: &[u8]) -> bool {
         let Some(at) = line.iter().position(|byte| *byte == b':') else {
-            return;
+            return false;
         };
         let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             let length = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-            self.is_unclear |=
-                is_cut || length.is_none() || self.length.is_some_and(|known| Some(known) != length);
+            self.is_unclear |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
             self.length = length;
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return true;
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
             let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            self.is_unclear |= is_cut || self.is_chunked || !is_chunked;
+            self.is_unclear |= self.is_chunked || !is_chunked;
             self.is_chunked = is_chunked;
+            return true;
         }
+        false
     }
 
     /// What follows the head.
@@ -232,6 +240,30 @@ mod tests {
             expected[at] = 0;
             assert_eq!(read(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_too_long_to_tell_how_the_body_ends_is_spoilt() {
+        let (blanks, zeros) = (" ".repeat(LINE_MAX), "0".repeat(LINE_MAX));
+        for (text, spoilt) in [
+            (format!("POST / HTTP/1.1\r\ncontent-length:{blanks}1\r\n\r\na"), 2),
+            (
+                format!("POST / HTTP/1.1\r\ntransfer-encoding:{blanks}chunked\r\n\r\n0"),
+                2,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{zeros}1\r\na"),
+                4,
+            ),
+        ] {
+            let at = text.match_indices('\n').nth(spoilt - 1).unwrap().0;
+            let mut expected = text.as_bytes().to_vec();
+            expected[at] = 0;
+            assert_eq!(read(&text), expected, "{text}");
+        }
+        let long =
+            format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;x={zeros}\r\n\n\r\n0\r\n\r\n");
+        assert_eq!(read(&long), long.as_bytes());
     }
 
     #[test]
