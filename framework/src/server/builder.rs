@@ -12,7 +12,6 @@ use http::{Request, Response};
 use micro_registry::{Method, ServiceName};
 use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::pb::health_server::HealthServer;
-use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
@@ -29,7 +28,7 @@ use super::{
     reflection,
     route::Routes,
     stack::{self, Stack},
-    web,
+    web::Web,
 };
 use crate::{Error, Result, descriptors, telemetry::Telemetry, tls::ServerTls};
 
@@ -55,7 +54,7 @@ pub(crate) struct ServerBuilder {
     /// How often each gRPC service was added.
     added: BTreeMap<String, usize>,
     layers: Vec<Wrap>,
-    web: Option<BoxService>,
+    web: Option<Web>,
     descriptors: Vec<Bytes>,
     telemetry: Telemetry,
 }
@@ -146,8 +145,7 @@ impl ServerBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let boxed = service.map_response(|response| response.map(Body::new));
-        self.web = Some(BoxService::new(boxed));
+        self.web = Some(Web::new(service));
         self
     }
 
@@ -197,7 +195,7 @@ impl ServerBuilder {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let web = self
             .web
-            .map(|web| web::measured(web, &self.telemetry, scheme, settings.write_timeout));
+            .map(|web| web.measured(&self.telemetry, scheme, settings.write_timeout));
         let probe = ProbeLayer::new(health.clone(), self.telemetry.clone()).web(web);
         Ok(UnboundServer {
             stack: stack::stack(self.service, &settings, probe, routes, handlers),

@@ -1,195 +1,121 @@
-//! Measures each request of plain HTTP from its headers to the end of its answer, each part of which has to be taken in time.
+//! A service of plain HTTP: each request is measured from its headers to the end of its answer, each part of which has to be
+//! taken in time.
+
+mod meter;
 
 use std::{
-    collections::{HashMap, HashSet},
     convert::Infallible,
     fmt,
+    future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use metrics::{Histogram, Unit};
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 use tonic::{Status, body::Body};
-use tower::{ServiceExt as _, service_fn};
+use tower::ServiceExt as _;
+use tower_service::Service;
 
-use super::{layers::handlers::BoxService, sending};
-use crate::telemetry::{Metric, Telemetry};
+pub use self::meter::HttpRoute;
+use self::meter::{Measured, Meter};
+use super::{layers::handlers::BoxError, sending};
+use crate::telemetry::Telemetry;
 
 /// The most that is handed over at once: who takes so little in the time that a part has is too slow to wait for.
 const PART_MAX: usize = 64 * 1024;
-/// How many routes have series of their own.
-const ROUTES_MAX: usize = 256;
-/// What stands for methods and routes that have none.
-const OTHER: &str = "_OTHER";
-/// Why a request has no status: its caller left before the answer began.
-const CANCELLED: &str = "cancelled";
 
-const DURATION: Metric = Metric {
-    name: "http.server.request.duration",
-    unit: Unit::Seconds,
-    help: "Duration of requests of plain HTTP, to the end of the answer.",
-};
+/// A service of plain HTTP of the user's. Cheap to clone, whatever a clone of the user's own costs.
+#[derive(Clone)]
+pub(crate) struct Web(Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>);
 
-/// The route that answered a request: a web service puts it into the extensions of its response, for the metric
-/// `http.server.request.duration`.
-///
-/// It is a template such as `/books/{id}`, never the path of a request. Of one service 256 are told apart.
-///
-/// ```
-/// use micro::HttpRoute;
-///
-/// let mut response = http::Response::new("a book");
-/// response.extensions_mut().insert(HttpRoute::new("/books/{id}"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpRoute(Arc<str>);
-
-impl HttpRoute {
-    /// The route with this template.
-    pub fn new(template: impl Into<Arc<str>>) -> Self {
-        Self(template.into())
+impl Web {
+    pub(crate) fn new<S, B>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Arc::new(move |request| {
+            let answer = service.clone().oneshot(request);
+            Box::pin(async move {
+                let Ok(response) = answer.await;
+                response.map(Body::new)
+            })
+        }))
     }
-}
 
-/// The same service, with each of its answers measured, and over HTTP/2 reset when no part of it is taken for `write_timeout`.
-/// `scheme` is that of its requests.
-pub(super) fn measured(
-    web: BoxService,
-    telemetry: &Telemetry,
-    scheme: &'static str,
-    write_timeout: Duration,
-) -> BoxService {
-    let meter = Arc::new(Meter {
-        telemetry: telemetry.clone(),
-        scheme,
-        series: Mutex::default(),
-    });
-    BoxService::new(service_fn(move |request: Request<Body>| {
-        let mut measured = Measured {
-            meter: Arc::clone(&meter),
-            started: Instant::now(),
-            method: known(request.method()),
-            status: None,
-            route: None,
-        };
-        let answer = web.clone().oneshot(request);
-        async move {
-            let mut response = answer.await?;
-            measured.status = Some(response.status());
-            measured.route = response.extensions_mut().remove();
-            let body = |inner| {
-                Body::new(MeasuredBody {
-                    inner,
-                    rest: Bytes::new(),
-                    write_timeout,
-                    _measured: measured,
-                })
-            };
-            Ok::<_, Infallible>(response.map(body))
+    /// The same, with each of its answers measured, and over HTTP/2 reset when no part of it is taken for `write_timeout`.
+    /// `scheme` is that of its requests.
+    pub(crate) fn measured(
+        self,
+        telemetry: &Telemetry,
+        scheme: &'static str,
+        write_timeout: Duration,
+    ) -> MeasuredWeb {
+        MeasuredWeb {
+            web: self,
+            meter: Arc::new(Meter::new(telemetry, scheme)),
+            write_timeout,
         }
-    }))
-}
-
-/// The methods that OpenTelemetry's conventions know; anybody can make others up.
-fn known(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "PATCH" => "PATCH",
-        "OPTIONS" => "OPTIONS",
-        "CONNECT" => "CONNECT",
-        "TRACE" => "TRACE",
-        _ => OTHER,
     }
 }
 
-/// What tells series apart.
-type Key = (&'static str, Option<StatusCode>, Option<Arc<str>>);
-
-struct Meter {
-    telemetry: Telemetry,
-    scheme: &'static str,
-    series: Mutex<Series>,
-}
-
-#[derive(Default)]
-struct Series {
-    routes: HashSet<Arc<str>>,
-    histograms: HashMap<Key, Histogram>,
-}
-
-impl Meter {
-    fn histogram(
-        &self,
-        method: &'static str,
-        status: Option<StatusCode>,
-        route: Option<HttpRoute>,
-    ) -> Histogram {
-        let mut series = self.series.lock().expect("no panic while it is locked");
-        let route = route.map(|HttpRoute(route)| {
-            if series.routes.contains(&route) {
-                return route;
-            }
-            if series.routes.len() >= ROUTES_MAX {
-                return Arc::from(OTHER);
-            }
-            series.routes.insert(Arc::clone(&route));
-            route
-        });
-        let key = (method, status, route);
-        if let Some(histogram) = series.histograms.get(&key) {
-            return histogram.clone();
-        }
-        let histogram = self.register(&key);
-        series.histograms.insert(key, histogram.clone());
-        histogram
-    }
-
-    fn register(&self, (method, status, route): &Key) -> Histogram {
-        let code = status.map(|status| status.as_u16().to_string());
-        let mut labels = vec![("http.request.method", *method), ("url.scheme", self.scheme)];
-        labels.extend(route.as_deref().map(|route| ("http.route", route)));
-        labels.extend(code.as_deref().map(|code| ("http.response.status_code", code)));
-        let is_fault = status.is_none_or(|status| status.is_server_error());
-        labels.extend(is_fault.then(|| ("error.type", code.as_deref().unwrap_or(CANCELLED))));
-        self.telemetry.histogram(DURATION, &labels)
-    }
-}
-
-impl fmt::Debug for Meter {
+impl fmt::Debug for Web {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter").finish_non_exhaustive()
+        f.debug_struct("Web").finish_non_exhaustive()
     }
 }
 
-/// A request under way; its end is where it is dropped.
-#[derive(Debug)]
-struct Measured {
+/// What [`Web::measured`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct MeasuredWeb {
+    web: Web,
     meter: Arc<Meter>,
-    started: Instant,
-    method: &'static str,
-    status: Option<StatusCode>,
-    route: Option<HttpRoute>,
+    write_timeout: Duration,
 }
 
-impl Drop for Measured {
-    fn drop(&mut self) {
-        let histogram = self.meter.histogram(self.method, self.status, self.route.take());
-        histogram.record(self.started.elapsed().as_secs_f64());
+impl MeasuredWeb {
+    pub(crate) fn answer(&self, request: Request<Body>) -> Answering {
+        Answering {
+            measured: Some(Measured::new(&self.meter, request.method())),
+            answer: (self.web.0)(request),
+            write_timeout: self.write_timeout,
+        }
+    }
+}
+
+/// An answer on its way.
+pub(crate) struct Answering {
+    answer: BoxFuture<'static, Response<Body>>,
+    measured: Option<Measured>,
+    write_timeout: Duration,
+}
+
+impl Future for Answering {
+    type Output = Response<MeasuredBody>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = ready!(self.answer.as_mut().poll(cx));
+        let mut measured = self.measured.take().expect("not polled after it is ready");
+        measured.answered(&mut response);
+        Poll::Ready(response.map(|inner| MeasuredBody {
+            inner,
+            rest: Bytes::new(),
+            write_timeout: self.write_timeout,
+            _measured: measured,
+        }))
     }
 }
 
 /// The rest of an answer.
 #[derive(Debug)]
-struct MeasuredBody {
+pub(crate) struct MeasuredBody {
     inner: Body,
     /// What is left of a part that was too large.
     rest: Bytes,
@@ -218,7 +144,7 @@ impl http_body::Body for MeasuredBody {
                 }
             }
         }
-        sending::until(Instant::now() + this.write_timeout);
+        sending::within(this.write_timeout);
         let part = this.rest.split_to(this.rest.len().min(PART_MAX));
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
@@ -240,18 +166,18 @@ impl http_body::Body for MeasuredBody {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use http_body_util::BodyExt as _;
     use tokio::time::advance;
+    use tower::service_fn;
 
-    use super::*;
+    use super::{meter::ROUTES_MAX, *};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn answering(
-        answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static,
-    ) -> BoxService {
-        BoxService::new(service_fn(move |request| {
-            std::future::ready(Ok(answer(&request)))
+    fn answering(answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static) -> Web {
+        Web::new(service_fn(move |request| {
+            std::future::ready(Ok::<_, Infallible>(answer(&request)))
         }))
     }
 
@@ -272,8 +198,8 @@ mod tests {
             response.extensions_mut().insert(HttpRoute::new("/books/{id}"));
             response
         });
-        let web = measured(web, &telemetry, "http", TIMEOUT);
-        let Ok(answer) = web.clone().oneshot(request("GET", "/books/7")).await;
+        let web = web.measured(&telemetry, "http", TIMEOUT);
+        let answer = web.answer(request("GET", "/books/7")).await;
         assert!(!telemetry.render().contains("http_server"), "the answer goes on");
         advance(Duration::from_secs(3)).await;
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "a book");
@@ -290,9 +216,11 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_before_the_answer_has_no_status_and_a_method_that_is_made_up_no_series() {
         let telemetry = Telemetry::new();
-        let silent = BoxService::new(service_fn(|_| std::future::pending()));
-        let web = measured(silent, &telemetry, "http", TIMEOUT);
-        let mut answer = Box::pin(web.oneshot(request("MADE-UP", "/")));
+        let silent = Web::new(service_fn(|_| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        }));
+        let web = silent.measured(&telemetry, "http", TIMEOUT);
+        let mut answer = web.answer(request("MADE-UP", "/"));
         assert!(futures_util::poll!(&mut answer).is_pending());
         drop(answer);
         let text = telemetry.render();
@@ -313,10 +241,10 @@ mod tests {
                 .insert(HttpRoute::new(request.uri().path()));
             response
         });
-        let web = measured(web, &telemetry, "https", TIMEOUT);
+        let web = web.measured(&telemetry, "https", TIMEOUT);
         for number in 0..ROUTES_MAX + 10 {
             let path = format!("/{number}");
-            let Ok(_) = web.clone().oneshot(request("GET", &path)).await;
+            drop(web.answer(request("GET", &path)).await);
         }
         let text = telemetry.render();
         let series = |line: &&str| line.starts_with("http_server_request_duration_seconds_count");
@@ -332,8 +260,8 @@ mod tests {
         let whole: Bytes = (0..PART_MAX * 2 + 7).map(|at| at.to_le_bytes()[0]).collect();
         let given = whole.clone();
         let web = answering(move |_| Response::new(Body::new(http_body_util::Full::from(given.clone()))));
-        let web = measured(web, &Telemetry::new(), "http", TIMEOUT);
-        let Ok(answer) = web.oneshot(request("GET", "/")).await;
+        let web = web.measured(&Telemetry::new(), "http", TIMEOUT);
+        let answer = web.answer(request("GET", "/")).await;
         let mut body = answer.into_body();
         let (mut sizes, mut taken) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {

@@ -13,19 +13,24 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::{Status, body::Body as TonicBody};
-use tower::{ServiceExt, util::Oneshot};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::handlers::{BoxError, BoxService};
-use crate::{server::Health, telemetry::Telemetry};
+use super::handlers::BoxError;
+use crate::{
+    server::{
+        Health,
+        web::{Answering, MeasuredBody, MeasuredWeb},
+    },
+    telemetry::Telemetry,
+};
 
 /// Makes [`Probe`].
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeLayer {
     health: Health,
     telemetry: Telemetry,
-    web: Option<BoxService>,
+    web: Option<MeasuredWeb>,
 }
 
 impl ProbeLayer {
@@ -39,7 +44,7 @@ impl ProbeLayer {
     }
 
     /// Hands what is plain HTTP and no probe to `web`.
-    pub(crate) fn web(mut self, web: Option<BoxService>) -> Self {
+    pub(crate) fn web(mut self, web: Option<MeasuredWeb>) -> Self {
         self.web = web;
         self
     }
@@ -64,13 +69,13 @@ pub(crate) struct Probe<S> {
     inner: S,
     health: Health,
     telemetry: Telemetry,
-    web: Option<BoxService>,
+    web: Option<MeasuredWeb>,
 }
 
 /// Who answers a request.
 enum Answerer<'a> {
     Probe(Answer),
-    Web(&'a BoxService),
+    Web(&'a MeasuredWeb),
     Handler,
 }
 
@@ -183,7 +188,7 @@ where
         match self.answerer(&request) {
             Answerer::Probe(answer) => ProbeFuture::Answered { answer: Some(answer) },
             Answerer::Web(web) => ProbeFuture::Web {
-                future: Box::pin(web.clone().oneshot(request.map(TonicBody::new))),
+                future: web.answer(request.map(TonicBody::new)),
             },
             Answerer::Handler => ProbeFuture::Passed {
                 inner: self.inner.call(request),
@@ -197,7 +202,7 @@ pin_project! {
     #[project = ProjectedFuture]
     pub(crate) enum ProbeFuture<F> {
         Answered { answer: Option<Answer> },
-        Web { future: Pin<Box<Oneshot<BoxService, Request<TonicBody>>>> },
+        Web { #[pin] future: Answering },
         Passed { #[pin] inner: F },
     }
 }
@@ -215,7 +220,7 @@ where
                 Poll::Ready(Ok(answer.into_response()))
             }
             ProjectedFuture::Web { future } => {
-                let Ok(response) = ready!(future.as_mut().poll(cx));
+                let response = ready!(future.poll(cx));
                 Poll::Ready(Ok(response.map(|inner| ProbeBody::Web { inner })))
             }
             ProjectedFuture::Passed { inner } => {
@@ -231,7 +236,7 @@ pin_project! {
     #[project = ProjectedBody]
     pub(crate) enum ProbeBody<B> {
         Text { text: Option<Bytes> },
-        Web { #[pin] inner: TonicBody },
+        Web { #[pin] inner: MeasuredBody },
         Passed { #[pin] inner: B },
     }
 }
