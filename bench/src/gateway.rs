@@ -2,9 +2,8 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +21,11 @@ use tokio::{
 use crate::{
     Result,
     bench::{self, Payload, bench_client::BenchClient},
-    calls::ratio::{Ratio, median},
+    calls::{
+        Running,
+        ratio::{Ratio, median},
+    },
+    usage,
 };
 
 /// How the gateway is measured.
@@ -43,24 +46,45 @@ pub(crate) struct Settings {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     server: SocketAddr,
+    /// On a single thread, so that its instructions can be counted
+    #[arg(long)]
+    one_thread: bool,
 }
 
 /// Runs before the time that counts.
 const WARM_UP: Duration = Duration::from_millis(500);
 const DATA: &[u8] = b"hello";
 const JSON: &str = r#"{"data":"aGVsbG8="}"#;
+/// More than an answer takes, so that it is read at once.
+const ANSWER_ROOM: usize = 4096;
+
+/// A round of one contestant.
+struct Round {
+    calls_per_second: f64,
+    /// The processor time that a call takes of those who call, of the gateway, and of the server, in microseconds.
+    cpu: [f64; 3],
+}
 
 /// Runs all rounds, and prints the ratios.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
-    let server = Running::start(&["serve", "micro"])?;
-    let gateway = Running::start(&["serve-gateway", &server.address.to_string()])?;
+    let server = Running::start("micro")?;
+    let gateway = Running::start_as(&mut gateway(server.address)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let processes = [gateway.id(), server.id()];
     let (mut grpc, mut http) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
-        grpc.push(runtime.block_on(calls(server.address, settings))?);
-        http.push(runtime.block_on(requests(gateway.address, settings))?);
+        grpc.push(runtime.block_on(async {
+            let callers = callers(server.address, settings)?;
+            measure(settings, callers, processes).await
+        })?);
+        http.push(runtime.block_on(async {
+            let senders = senders(gateway.address, settings.in_flight).await?;
+            measure(settings, senders, processes).await
+        })?);
     }
-    let ratios = http.iter().zip(&grpc).map(|(http, grpc)| http / grpc).collect();
+    let rates = |rounds: &[Round]| rounds.iter().map(|round| round.calls_per_second).collect();
+    let ratios = http.iter().zip(&grpc);
+    let ratios = ratios.map(|(http, grpc)| http.calls_per_second / grpc.calls_per_second);
     println!(
         "{} rounds of {} s in turn, {} in flight: a unary call with {} bytes",
         settings.rounds,
@@ -68,16 +92,43 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         settings.in_flight,
         DATA.len()
     );
-    println!("gRPC, micro's client     {:>10.0} calls/s", median(grpc));
-    println!("HTTP and JSON, gateway   {:>10.0} calls/s", median(http));
-    println!("ratio, round by round: median (quartiles)  {}", Ratio::of(ratios));
+    println!(
+        "{:24} {:>10} {:>16} {:>11} {:>10}",
+        "", "calls/s", "us CPU: caller", "gateway", "server"
+    );
+    for (name, rounds) in [("gRPC, micro's client", &grpc), ("HTTP and JSON, gateway", &http)] {
+        let cpu = [0, 1, 2].map(|of| median(rounds.iter().map(|round| round.cpu[of]).collect()));
+        println!(
+            "{name:24} {:>10.0} {:>16.2} {:>11.2} {:>10.2}",
+            median(rates(rounds)),
+            cpu[0],
+            cpu[1],
+            cpu[2]
+        );
+    }
+    println!(
+        "ratio, round by round: median (quartiles)  {}",
+        Ratio::of(ratios.collect())
+    );
     Ok(())
+}
+
+/// This program as a gateway to `server`.
+pub(crate) fn gateway(server: SocketAddr) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["serve-gateway", &server.to_string()]);
+    Ok(command)
 }
 
 /// Serves until standard input ends; the first line of output is the address.
 pub(crate) fn serve(settings: &Serve) -> Result<()> {
     let registry: micro::registry::Static = format!("bench={}", settings.server).parse()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = if settings.one_thread {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime.enable_all().build()?;
     let exporting = micro_gateway::Settings::exporting(["bench"])?;
     let service = micro_gateway::service(exporting)
         .registry(Arc::new(registry))
@@ -132,33 +183,49 @@ impl Caller {
     }
 }
 
-/// Calls a second by the gRPC client.
-async fn calls(server: SocketAddr, settings: &Settings) -> Result<f64> {
+/// Those who call by the gRPC client, over its one connection.
+fn callers(server: SocketAddr, settings: &Settings) -> Result<Vec<Caller>> {
     let registry: micro::registry::Static = format!("bench={server}").parse()?;
     let client = micro::Client::builder(Arc::new(registry)).build()?;
     let channel = client.channel("bench").descriptors(bench::FILE_DESCRIPTOR_SET)?;
     let callers = (0..settings.in_flight).map(|_| Caller::Grpc(BenchClient::new(channel.clone())));
-    measure(settings, callers.collect()).await
+    Ok(callers.collect())
 }
 
-/// Requests a second through the gateway.
-async fn requests(gateway: SocketAddr, settings: &Settings) -> Result<f64> {
+/// Those who send requests to the gateway, each over a connection of its own.
+async fn senders(gateway: SocketAddr, count: usize) -> Result<Vec<Caller>> {
     let request = format!(
         "POST /bench/echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{JSON}",
         JSON.len()
     );
     let request: Arc<str> = request.into();
-    let mut callers = Vec::new();
-    for _ in 0..settings.in_flight {
+    let mut senders = Vec::new();
+    for _ in 0..count {
         let stream = TcpStream::connect(gateway).await?;
         stream.set_nodelay(true)?;
-        callers.push(Caller::Http {
+        senders.push(Caller::Http {
             stream,
             request: Arc::clone(&request),
-            buffer: Vec::new(),
+            buffer: Vec::with_capacity(ANSWER_ROOM),
         });
     }
-    measure(settings, callers).await
+    Ok(senders)
+}
+
+/// Sends so many requests to the gateway, one after the other.
+pub(crate) fn send(gateway: SocketAddr, requests: u32) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut senders = senders(gateway, 1).await?;
+        for _ in 0..requests {
+            for sender in &mut senders {
+                sender.call().await?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Reads one answer: it is whole when its end is the JSON.
@@ -175,7 +242,12 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-async fn measure(settings: &Settings, callers: Vec<Caller>) -> Result<f64> {
+/// `processes` are the gateway and the server.
+async fn measure(settings: &Settings, callers: Vec<Caller>, processes: [u32; 2]) -> Result<Round> {
+    let used = || {
+        let [gateway, server] = processes.map(usage::cpu_of);
+        Ok::<_, crate::Error>([usage::own_cpu()?, gateway?, server?])
+    };
     let (counts, over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let mut running = JoinSet::new();
     for mut caller in callers {
@@ -190,44 +262,20 @@ async fn measure(settings: &Settings, callers: Vec<Caller>) -> Result<f64> {
         });
     }
     tokio::time::sleep(WARM_UP).await;
+    let used_before = used()?;
     counts.store(true, Ordering::Relaxed);
     let started = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(settings.seconds)).await;
     over.store(true, Ordering::Relaxed);
     let elapsed = started.elapsed();
+    let used_after = used()?;
     let mut made = 0;
     for outcome in running.join_all().await {
         made += outcome?;
     }
-    Ok(f64::from(made) / elapsed.as_secs_f64())
-}
-
-/// A process that serves; its end is the end of our pipe to it.
-struct Running {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = process.stdout.take().ok_or("the process has no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        let address = line.trim().parse();
-        let address = address.map_err(|error| format!("the process said {line:?}: {error}"))?;
-        Ok(Self { process, address })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails when it has ended before.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    let micros = |of: usize| (used_after[of] - used_before[of]).as_secs_f64() * 1e6 / f64::from(made);
+    Ok(Round {
+        calls_per_second: f64::from(made) / elapsed.as_secs_f64(),
+        cpu: [0, 1, 2].map(micros),
+    })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Running, client::Kind, name};
-use crate::Result;
+use crate::{Result, gateway};
 
 /// The difference between the two is what is counted: what starting and connecting cost is in both.
 const CALLS: [u32; 2] = [500, 2_500];
@@ -15,8 +15,8 @@ const CALLS: [u32; 2] = [500, 2_500];
 const ADVICE: &str =
     "start valgrind, which counts the instructions: install it (Debian has it as `valgrind`)";
 
-/// Counts for a bare channel and for ours, each against tonic's server in another process, and for tonic's server and
-/// ours, each called by a bare channel; prints the ratios.
+/// Counts for a bare channel and for ours, each against tonic's server in another process, for tonic's server and ours,
+/// each called by a bare channel, and for the gateway; prints the ratios.
 pub(crate) fn run() -> Result<()> {
     let server = Running::start("tonic")?;
     let raw = instructions_a_call(Kind::Raw, &server)?;
@@ -35,6 +35,9 @@ pub(crate) fn run() -> Result<()> {
     println!("instructions of the server a unary call of a bare channel, on a current-thread runtime");
     println!("tonic {tonic:>10.0}");
     println!("micro {micro:>10.0}   {:.3} of tonic", micro / tonic);
+    let gateway = instructions_of_the_gateway()?;
+    println!("instructions of the gateway a request for such a call, on a current-thread runtime");
+    println!("micro {gateway:>10.0}");
     Ok(())
 }
 
@@ -56,6 +59,17 @@ fn instructions_of_a_server(kind: &str) -> Result<f64> {
             return Err(format!("the client ended with {}", client.status).into());
         }
         collected(&server.end()?)
+    })
+}
+
+fn instructions_of_the_gateway() -> Result<f64> {
+    let server = Running::start("micro")?;
+    let address = server.address.to_string();
+    a_call(|requests| {
+        let mut command = counting()?;
+        let gateway = Running::start_as(command.args(["serve-gateway", &address, "--one-thread"]))?;
+        gateway::send(gateway.address, requests)?;
+        collected(&gateway.end()?)
     })
 }
 

@@ -86,7 +86,7 @@ impl Running {
         Self::start_as(Command::new(env::current_exe()?).args(["serve", kind]))
     }
 
-    fn start_as(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start_as(command: &mut Command) -> Result<Self> {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn()?;
         let output = process.stdout.take().ok_or("the server has no output")?;
