@@ -19,7 +19,7 @@ pub(crate) struct Binding {
     /// Nothing stands for any.
     pub(crate) method: Option<Method>,
     /// The template as it was written.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     pub(crate) template: Template,
     pub(crate) body: BodyPlace,
     /// The only field of the answer that is shown.
@@ -89,7 +89,7 @@ impl Binding {
         Ok(Self {
             route: Arc::clone(route),
             method,
-            text: rule.template.clone(),
+            text: rule.template.as_str().into(),
             template,
             body,
             response_body,

@@ -61,7 +61,7 @@ impl Bindings {
         };
         if let Some(first) = bounds.iter().find(is_same) {
             tracing::warn!(
-                path = binding.text,
+                path = &*binding.text,
                 service = &**service,
                 method = binding.route.name(),
                 taken_by_service = &*first.service,
@@ -174,7 +174,8 @@ mod tests {
         let mut bindings = Bindings::default();
         for service in services {
             for method in desk.methods() {
-                let route = Arc::new(Route::new(method, client.channel(service)));
+                let route =
+                    Arc::new(Route::new(&Arc::from(*service), method, client.channel(service)).unwrap());
                 for binding in binding::of(&route) {
                     bindings.add(&Arc::from(*service), &binding);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use micro::{CallOptions, Client, HttpRoute, Peer, ServiceContext};
-use micro_dynamic::{invoke, invoke_streaming};
+use micro_dynamic::invoke_streaming;
 use prost_reflect::DynamicMessage;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,6 +20,7 @@ use crate::{
     accept::Format,
     answer::{self, Replies},
     binding::BodyPlace,
+    compression::Accepted,
     cors,
     dashboard::{self, AnsweredBy, Dashboard},
     fault::{self, Fault},
@@ -34,6 +35,7 @@ use crate::{
     site::Site,
     tokens::{Claims, Guard},
     told::Told,
+    unary,
 };
 
 /// What all requests share.
@@ -74,6 +76,7 @@ impl Calls {
         let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request);
         let is_grpc_web = grpc_web::is(request.method(), request.headers());
         let content_type = is_grpc_web.then(|| grpc_web::content_type(request.headers()));
+        let accepted = self.settings.compression.then(|| Accepted::by(request.headers()));
         let mut route = None;
         let answered = self.try_answer(request, &id, &mut route).await;
         let mut response = answered.unwrap_or_else(|fault| match content_type {
@@ -93,7 +96,10 @@ impl Calls {
         if is_head {
             response = response.map(|_| Body::empty());
         }
-        response
+        match accepted {
+            Some(accepted) => accepted.compress(response).await,
+            None => response,
+        }
     }
 
     /// Notes in `answers` what answers, once that is known.
@@ -168,7 +174,11 @@ impl Calls {
             } else {
                 Format::wanted(headers, is_stream)?
             },
-            deadline: begun + headers::timeout(headers, &self.settings, is_stream)?,
+            deadline: if is_stream {
+                begun + headers::timeout(headers, &self.settings, is_stream)?
+            } else {
+                unary_deadline
+            },
             to: &to,
             claims: claims.as_ref(),
         };
@@ -239,11 +249,10 @@ impl Calls {
     async fn call(
         &self,
         call: Call<'_>,
-        request: tonic::Request<DynamicMessage>,
+        mut request: tonic::Request<DynamicMessage>,
         place: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Fault> {
         let left = call.deadline.saturating_duration_since(Instant::now());
-        let mut request = request.map(tokio_stream::once);
         request.extensions_mut().insert(CallOptions::new().timeout(left));
         let (channel, method) = (call.to.route.channel.clone(), &call.to.route.method);
         let only = call
@@ -252,9 +261,9 @@ impl Calls {
             .as_ref()
             .and_then(|(binding, _)| binding.response_body.clone());
         let answered = if method.is_server_streaming() {
-            let replies = invoke_streaming(channel, method, request).await;
+            let replies = invoke_streaming(channel, method, request.map(tokio_stream::once)).await;
             replies.map(|replies| {
-                let node = answered_by(&replies);
+                let node = self.answered_by(replies.extensions().get());
                 let response = Replies {
                     format: call.format,
                     replies: replies.into_inner(),
@@ -268,13 +277,21 @@ impl Calls {
                 told_of(node, response)
             })
         } else {
-            let reply = invoke(channel, method, request).await;
+            let path = call.to.route.path.clone();
+            let reply = unary::call(channel, path, method.output(), request).await;
             reply.and_then(|reply| {
-                let response = answer::message(reply.get_ref(), only.as_ref())?;
-                Ok(told_of(answered_by(&reply), response))
+                let response = answer::message(reply.body(), only.as_ref())?;
+                Ok(told_of(self.answered_by(reply.extensions().get()), response))
             })
         };
         answered.map_err(|status| self.fault_of_call(&call, &status))
+    }
+
+    /// Who answered, where there is a dashboard that shows it.
+    fn answered_by(&self, peer: Option<&Peer>) -> Option<AnsweredBy> {
+        self.dashboard.as_ref()?;
+        let id = http::HeaderValue::from_str(peer?.node_id()).ok()?;
+        Some(AnsweredBy(id))
     }
 
     fn fault_of_lookup(&self, lost: Lost, id: &RequestId) -> Fault {
@@ -311,7 +328,7 @@ impl Calls {
             call.to.exported.doubt();
         }
         if fault::is_hidden(status) && self.told.again() {
-            let (service, method) = (&*call.to.service, call.to.route.name());
+            let (service, method) = (&*call.to.route.service, call.to.route.name());
             tracing::warn!(service, method, id = call.id.as_str(), %status, "a call failed");
         }
     }
@@ -324,13 +341,6 @@ struct Call<'a> {
     format: Format,
     deadline: Instant,
     claims: Option<&'a Claims>,
-}
-
-/// Who answered, for the dashboard.
-fn answered_by<T>(reply: &tonic::Response<T>) -> Option<AnsweredBy> {
-    let peer = reply.extensions().get::<Peer>()?;
-    let id = http::HeaderValue::from_str(peer.node_id()).ok()?;
-    Some(AnsweredBy(id))
 }
 
 fn told_of(node: Option<AnsweredBy>, mut response: Response<Body>) -> Response<Body> {

@@ -69,7 +69,12 @@ impl Edition {
 }
 
 /// The exported methods of all `editions`: as the newest version that has a method describes it.
-pub(crate) fn table(channel: &Channel, editions: &[Edition], exports: &[Export]) -> micro::Result<Table> {
+pub(crate) fn table(
+    service: &Arc<str>,
+    channel: &Channel,
+    editions: &[Edition],
+    exports: &[Export],
+) -> micro::Result<Table> {
     let mut newest_first: Vec<_> = editions.iter().collect();
     newest_first.sort_by(|a, b| compare(&b.version, &a.version));
     let has = |edition: &Edition, kind: &str, method: &str| {
@@ -81,9 +86,9 @@ pub(crate) fn table(channel: &Channel, editions: &[Edition], exports: &[Export])
     let mut routes: Vec<Route> = Vec::new();
     for edition in newest_first {
         let channel = channel.clone().descriptors(&edition.catalog.descriptor_set())?;
-        for service in edition.catalog.services() {
-            for method in service.methods() {
-                let kind = service.full_name();
+        for described in edition.catalog.services() {
+            for method in described.methods() {
+                let kind = described.full_name();
                 let is_known = routes.iter().any(|route| {
                     route.method.parent_service().full_name() == kind && route.method.name() == method.name()
                 });
@@ -98,7 +103,13 @@ pub(crate) fn table(channel: &Channel, editions: &[Edition], exports: &[Export])
                     let options = CallOptions::new().version(Arc::clone(&edition.version));
                     channel.clone().options(options)
                 };
-                routes.push(Route::new(method, channel));
+                match Route::new(service, method.clone(), channel) {
+                    Ok(route) => routes.push(route),
+                    Err(error) => {
+                        let method = method.full_name();
+                        tracing::warn!(%service, method, %error, "a method that no path can name is left out");
+                    }
+                }
             }
         }
     }

@@ -15,7 +15,6 @@ use crate::{
 /// A method that was found.
 #[derive(Debug)]
 pub(crate) struct Destination<'a> {
-    pub(crate) service: Arc<str>,
     pub(crate) exported: &'a Exported,
     pub(crate) route: Arc<Route>,
     /// The path of its own that was used, and the fields whose values it had.
@@ -49,8 +48,8 @@ impl Destination<'_> {
     /// What it is in metrics: the template of its path, or its names as they are, whichever way they were spelt.
     pub(crate) fn http_route(&self) -> HttpRoute {
         match &self.bound {
-            Some((binding, _)) => HttpRoute::new(binding.text.as_str()),
-            None => HttpRoute::new(format!("/{}/{}", self.service, self.route.name())),
+            Some((binding, _)) => HttpRoute::new(Arc::clone(&binding.text)),
+            None => self.route.http_route.clone(),
         }
     }
 }
@@ -76,15 +75,14 @@ impl Site {
                 table.unwrap_or_else(|_| Err(Status::deadline_exceeded("the service is not known yet")));
             let table = table.map_err(|status| Lost::Service(names.service.clone(), status))?;
             if let Some(route) = table.find(names) {
-                allow = Allow::of_names(route);
-                if allow.holds(method) {
+                if route.takes(method) {
                     return Ok(Lookup::Destination(Destination {
-                        service: names.service.as_str().into(),
                         exported,
                         route: Arc::clone(route),
                         bound: None,
                     }));
                 }
+                allow = Allow::of_names(route);
             }
         }
         let mut is_partial = false;
@@ -97,7 +95,6 @@ impl Site {
                         .service(&bound.service)
                         .ok_or(Lost::Fault(Fault::not_found()))?;
                     return Ok(Lookup::Destination(Destination {
-                        service: bound.service,
                         exported,
                         route: Arc::clone(&bound.binding.route),
                         bound: Some((bound.binding, values)),
@@ -140,7 +137,6 @@ impl Site {
             let found = table.routes().iter().find(is_asked).zip(self.service(service));
             if let Some((route, exported)) = found {
                 return Ok(Lookup::Destination(Destination {
-                    service: Arc::clone(service),
                     exported,
                     route: Arc::clone(route),
                     bound: None,
@@ -157,12 +153,9 @@ impl Site {
 
 impl Allow {
     fn of_names(route: &Route) -> Self {
-        let methods: &[Method] = if route.has_no_side_effects {
-            &[Method::GET, Method::HEAD, Method::POST]
-        } else {
-            &[Method::POST]
-        };
-        Self::of(methods)
+        let methods = [Method::GET, Method::HEAD, Method::POST];
+        let taken = methods.iter().filter(|method| route.takes(method));
+        Self(taken.map(Method::to_string).collect())
     }
 
     pub(crate) fn of(methods: &[Method]) -> Self {

@@ -64,6 +64,7 @@ impl Follower {
         let (sender, known) = watch::channel(None);
         let signals = Arc::<Signals>::default();
         let following = Following {
+            service: Arc::from(service),
             channel: client.channel(service),
             nodes: Nodes::of(client.clone(), service.to_owned()),
             exports,
@@ -102,6 +103,7 @@ impl Drop for Follower {
 }
 
 struct Following {
+    service: Arc<str>,
     channel: Channel,
     nodes: Nodes,
     exports: Vec<Export>,
@@ -218,7 +220,7 @@ impl Following {
     }
 
     fn publish(&self, publish: &watch::Sender<Known>) {
-        match edition::table(&self.channel, &self.editions, &self.exports) {
+        match edition::table(&self.service, &self.channel, &self.editions, &self.exports) {
             Ok(table) => {
                 publish.send_replace(Some(Ok(Arc::new(table))));
             }

@@ -9,14 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::future::Either;
 use http::{Method, Request, Response};
 use micro::{Client, Service, ServiceBuilder, ServiceContext};
 use tonic::body::Body;
-use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{service_fn, util::BoxCloneSyncService};
 use tower_layer::Layer;
 
-use crate::{call::Calls, compression, cors, settings::Settings};
+use crate::{call::Calls, cors, settings::Settings};
 
 /// The name under which gateways are registered.
 const NAME: &str = "gateway";
@@ -41,7 +40,9 @@ const ADDRESS: &str = "127.0.0.1:8080";
 /// ```
 #[derive(Clone)]
 pub struct Gateway {
-    stack: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
+    calls: Arc<Calls>,
+    /// What tells pages of other origins what they may, where any may.
+    cors: Option<BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>>,
 }
 
 impl Gateway {
@@ -57,35 +58,24 @@ impl Gateway {
     }
 
     fn with(settings: Settings, client: &Client, within: Option<ServiceContext>) -> Self {
-        let (cors, compresses) = (settings.cors.clone(), settings.compression);
+        let cors = settings.cors.clone();
         let forwarded: Vec<_> = settings
             .forward
             .iter()
             .map(|forwarded| forwarded.0.clone())
             .collect();
         let calls = Arc::new(Calls::new(settings, client, within));
-        let answer = service_fn(move |request| {
+        let cors = cors.map(|cors| {
             let calls = Arc::clone(&calls);
-            async move { Ok(calls.answer(request).await) }
+            let answer = service_fn(move |request| {
+                let calls = Arc::clone(&calls);
+                async move { Ok(calls.answer(request).await) }
+            });
+            // Outermost, so that a page can read what was refused.
+            let marking = cors.layer(forwarded.into_iter()).layer(answer);
+            BoxCloneSyncService::new(marking)
         });
-        let mut stack = BoxCloneSyncService::new(answer.clone());
-        if compresses {
-            let compressing = compression::layer().layer(stack);
-            stack = BoxCloneSyncService::new(compressing.map_response(|response| response.map(Body::new)));
-        }
-        if let Some(cors) = cors {
-            // Outermost, so that a page can read what was refused; what is no preflight is not its business to answer.
-            let marking = cors.layer(forwarded.into_iter()).layer(stack.clone());
-            stack = BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
-                let is_cors = request.method() != Method::OPTIONS || cors::is_preflight(&request);
-                if is_cors {
-                    Either::Left(marking.clone().oneshot(request))
-                } else {
-                    Either::Right(stack.clone().oneshot(request))
-                }
-            }));
-        }
-        Self { stack }
+        Self { calls, cors }
     }
 }
 
@@ -108,7 +98,13 @@ impl tower_service::Service<Request<Body>> for Gateway {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.stack.clone().oneshot(request))
+        // What asks for methods and is no preflight is not its business to answer.
+        let is_cors = request.method() != Method::OPTIONS || cors::is_preflight(&request);
+        if let Some(cors) = self.cors.as_mut().filter(|_| is_cors) {
+            return cors.call(request);
+        }
+        let calls = Arc::clone(&self.calls);
+        Box::pin(async move { Ok(calls.answer(request).await) })
     }
 }
 

@@ -31,29 +31,37 @@ const ALWAYS_FORWARDED: [HeaderName; 2] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
+/// Room for these, for what is passed on as a rule, and for what every call has.
+const METADATA_ROOM: usize = 12;
 /// What a gateway on a loopback address is called, unless the settings say.
 pub(crate) const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The id of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId(String);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// What the caller gave, if it is short and plain; and else 16 random hexadecimal digits.
     pub(crate) fn of(given: Option<&HeaderValue>) -> Self {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        let given = given.and_then(|given| given.to_str().ok()).filter(|given| {
+        let given = given.filter(|given| {
             (1..=ID_LENGTH_MAX).contains(&given.len()) && given.as_bytes().iter().all(is_plain)
         });
-        Self(given.map_or_else(|| format!("{:016x}", fastrand::u64(..)), str::to_owned))
+        let mut id = given.cloned().unwrap_or_else(|| {
+            let made = format!("{:016x}", fastrand::u64(..));
+            HeaderValue::try_from(made).expect("digits are a header")
+        });
+        // It comes once: HTTP/2 need not compress it, for which h2 would compare it with all that went before.
+        id.set_sensitive(true);
+        Self(id)
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().expect("letters, digits and three marks are text")
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("letters, digits and three marks are a header")
+        self.0.clone()
     }
 }
 
@@ -84,7 +92,7 @@ pub(crate) fn timeout(headers: &HeaderMap, settings: &Settings, is_stream: bool)
 
 /// The metadata of the call. Nothing of the request is in it but what is named here and in the settings.
 pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &RequestId) -> MetadataMap {
-    let mut passed = HeaderMap::new();
+    let mut passed = HeaderMap::with_capacity(METADATA_ROOM);
     let named = settings.forward.iter().map(|forwarded| &forwarded.0);
     for name in ALWAYS_FORWARDED.iter().chain(named) {
         for value in request.headers().get_all(name) {
@@ -93,7 +101,7 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
     }
     passed.insert(REQUEST_ID, id.header());
     if let Some(client) = client(request, settings)
-        && let Ok(address) = HeaderValue::from_str(&client.to_string())
+        && let Ok(address) = HeaderValue::try_from(client.to_string())
     {
         passed.insert(X_FORWARDED_FOR, address);
     }
@@ -182,7 +190,15 @@ pub(crate) fn named<B>(request: &Request<B>) -> Result<String, Fault> {
 
 /// The host of a `Host` header, in lower case and without its port.
 fn host(value: &HeaderValue) -> Option<String> {
-    let authority: http::uri::Authority = value.to_str().ok()?.parse().ok()?;
+    let text = value.to_str().ok()?;
+    let (name, port) = text.split_once(':').unwrap_or((text, "80"));
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port && !name.is_empty() && name.bytes().all(is_of_name) {
+        // As most are; it need not be looked for what else there may be.
+        return Some(name.to_ascii_lowercase());
+    }
+    let authority: http::uri::Authority = text.parse().ok()?;
     // `user@host` names nobody's host.
     let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty();
     is_plain.then(|| authority.host().to_ascii_lowercase())

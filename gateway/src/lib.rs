@@ -50,6 +50,7 @@ mod template;
 mod tests;
 mod tokens;
 mod told;
+mod unary;
 mod unique;
 
 pub use self::{

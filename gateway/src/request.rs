@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use micro_dynamic::from_json;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{Code, body::Body};
+use tower::BoxError;
 
 use crate::{fault::Fault, headers, settings::Settings, unique};
 
@@ -88,11 +90,28 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, size_max: usize) -> Re
     if length.is_some_and(|length| length > size_max as u64) {
         return Err(too_large());
     }
-    match Limited::new(body, size_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+    match whole(Limited::new(body, size_max)).await {
+        Ok(whole) => Ok(whole),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(Fault::invalid("the body did not come to its end")),
     }
+}
+
+/// All of a body. Most come in one piece, which is taken as it is.
+async fn whole(mut body: Limited<Body>) -> Result<Bytes, BoxError> {
+    let Some(first) = body.frame().await.transpose()? else {
+        return Ok(Bytes::new());
+    };
+    let first = first.into_data().unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = body.collect().await?.to_bytes();
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        [first, rest].concat().into()
+    })
 }
 
 /// How deep arrays and objects are nested, whether or not the rest is JSON.

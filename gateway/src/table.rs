@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use micro::Channel;
+use http::{
+    Method,
+    uri::{InvalidUri, PathAndQuery},
+};
+use micro::{Channel, HttpRoute};
 use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use crate::{
@@ -15,11 +19,17 @@ use crate::{
 /// A method that may be reached, and the channel for its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
+    /// The service of the registry that it is of.
+    pub(crate) service: Arc<str>,
     pub(crate) method: MethodDescriptor,
+    /// Where its calls go.
+    pub(crate) path: PathAndQuery,
     /// Knows the methods' descriptors; and picks nodes that have this one, where not all do.
     pub(crate) channel: Channel,
     /// Whether its calls change nothing, so that GET may make them.
     pub(crate) has_no_side_effects: bool,
+    /// What it is in metrics where it is found by its names, however they are spelt.
+    pub(crate) http_route: HttpRoute,
 }
 
 /// All exported methods of one service.
@@ -38,25 +48,44 @@ struct Slot {
 }
 
 impl Route {
-    pub(crate) fn new(method: MethodDescriptor, channel: Channel) -> Self {
+    /// Fails where the names, which come from a node, make no path.
+    pub(crate) fn new(
+        service: &Arc<str>,
+        method: MethodDescriptor,
+        channel: Channel,
+    ) -> Result<Self, InvalidUri> {
         let options = method.method_descriptor_proto().options.as_ref();
         let has_no_side_effects =
             options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects);
-        Self {
+        let name = name(&method);
+        let path = PathAndQuery::try_from(format!("/{name}"))?;
+        Ok(Self {
+            service: Arc::clone(service),
+            http_route: HttpRoute::new(format!("/{service}/{name}")),
             method,
+            path,
             channel,
             has_no_side_effects,
-        }
+        })
     }
 
     /// `greeter.Say/Hello`
     pub(crate) fn name(&self) -> String {
-        format!(
-            "{}/{}",
-            self.method.parent_service().full_name(),
-            self.method.name()
-        )
+        name(&self.method)
     }
+
+    /// Whether it is asked for by this HTTP method where it is found by its names. Who answers GET answers HEAD.
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        match *method {
+            Method::POST => true,
+            Method::GET | Method::HEAD => self.has_no_side_effects,
+            _ => false,
+        }
+    }
+}
+
+fn name(method: &MethodDescriptor) -> String {
+    format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
 impl Table {
@@ -142,7 +171,7 @@ mod tests {
         Table::new(
             methods
                 .into_iter()
-                .map(|method| Route::new(method, client.channel("shop"))),
+                .map(|method| Route::new(&Arc::from("shop"), method, client.channel("shop")).unwrap()),
         )
     }
 
@@ -226,7 +255,7 @@ mod tests {
         let table = Table::new(
             methods
                 .into_iter()
-                .map(|method| Route::new(method, client.channel("greeter"))),
+                .map(|method| Route::new(&Arc::from("greeter"), method, client.channel("greeter")).unwrap()),
         );
         assert_eq!(found(&table, "/greeter/say/hello"), None);
         assert_eq!(

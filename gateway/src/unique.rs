@@ -1,6 +1,6 @@
 //! Refuses JSON in which a key comes twice: who stands in front may have read the other one.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        let mut keys = HashSet::new();
+        let mut keys = BTreeSet::new();
         while let Some(key) = entries.next_key::<String>()? {
             if keys.contains(&key) {
                 let shown: String = key.chars().take(SHOWN_MAX).collect();

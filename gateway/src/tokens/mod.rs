@@ -76,13 +76,13 @@ impl Guard {
     pub(crate) fn admit(&self, brought: Brought, to: &Destination<'_>) -> Result<Option<Claims>, Fault> {
         let parent = to.route.method.parent_service();
         let (kind, method) = (parent.full_name(), to.route.method.name());
-        if self.settings.is_open(&to.service, kind, method) {
+        if self.settings.is_open(&to.route.service, kind, method) {
             return Ok(brought.ok());
         }
         let claims = brought?;
         let missing = self
             .settings
-            .scopes_of(&to.service, kind, method)
+            .scopes_of(&to.route.service, kind, method)
             .find(|scope| !claims.has_scope(scope));
         match missing {
             Some(scope) => Err(Fault::new(
