@@ -3,7 +3,7 @@
 mod admission;
 mod passing;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -97,12 +97,12 @@ impl Calls {
             response = response.map(|_| Body::empty());
         }
         match accepted {
-            Some(accepted) => accepted.compress(response).await,
+            Some(accepted) => Box::pin(accepted.compress(response)).await,
             None => response,
         }
     }
 
-    /// Notes in `answers` what answers, once that is known.
+    /// Notes in `answers` what answers, once that is known. What few requests come to is in boxes: all would carry its size.
     async fn try_answer(
         &self,
         request: Request<Body>,
@@ -116,7 +116,7 @@ impl Calls {
             .filter(|_| Dashboard::has(request.uri().path()))
         {
             *answers = Some(HttpRoute::new(dashboard::PREFIX));
-            return dashboard.answer(request, &self.site).await;
+            return Box::pin(dashboard.answer(request, &self.site)).await;
         }
         headers::check_host(&request, &self.settings)?;
         cors::check_page(&request, self.settings.cors.as_ref())?;
@@ -124,7 +124,7 @@ impl Calls {
         headers::check_length(headers)?;
         self.take_turn(By::Address, &request, None)?;
         let brought = match &self.guard {
-            Some(guard) => Some(guard.claims(headers).await),
+            Some(guard) => Some(Box::pin(guard.claims(headers)).await),
             None => None,
         };
         if let (Some(guard), Some(Err(fault))) = (&self.guard, &brought)
@@ -138,12 +138,12 @@ impl Calls {
         if self.settings.openapi && request.uri().path() == openapi::PATH {
             *answers = Some(HttpRoute::new(openapi::PATH));
             brought.transpose()?;
-            return self.openapi(request.method(), headers, unary_deadline).await;
+            return Box::pin(self.openapi(request.method(), headers, unary_deadline)).await;
         }
         let (path, method) = (request.uri().path(), request.method());
         let is_grpc_web = grpc_web::is(method, headers);
         let found = if is_grpc_web {
-            self.site.find_grpc(path, unary_deadline).await
+            Box::pin(self.site.find_grpc(path, unary_deadline)).await
         } else {
             self.site.find(path, method, unary_deadline).await
         };
@@ -183,12 +183,14 @@ impl Calls {
             claims: claims.as_ref(),
         };
         if is_grpc_web {
-            return self.pass(call, request, unary_deadline, place).await;
+            return Box::pin(self.pass(call, request, unary_deadline, place)).await;
         }
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
-        let request = timeout_at(unary_deadline, self.request(request, &call))
-            .await
-            .map_err(|_| body_too_late())??;
+        let request = {
+            let reading = pin!(self.request(request, &call));
+            timeout_at(unary_deadline, reading).await
+        };
+        let request = request.map_err(|_| body_too_late())??;
         self.call(call, request, place).await
     }
 
@@ -261,7 +263,8 @@ impl Calls {
             .as_ref()
             .and_then(|(binding, _)| binding.response_body.clone());
         let answered = if method.is_server_streaming() {
-            let replies = invoke_streaming(channel, method, request.map(tokio_stream::once)).await;
+            let request = request.map(tokio_stream::once);
+            let replies = Box::pin(invoke_streaming(channel, method, request)).await;
             replies.map(|replies| {
                 let node = self.answered_by(replies.extensions().get());
                 let response = Replies {

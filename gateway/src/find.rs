@@ -87,7 +87,8 @@ impl Site {
         }
         let mut is_partial = false;
         if let Some(segments) = Segments::parse(raw) {
-            let overview = self.overview(deadline).await;
+            // In a box: who asks by names would carry its size.
+            let overview = Box::pin(self.overview(deadline)).await;
             is_partial = overview.is_partial;
             match overview.bindings.find(&segments, method) {
                 Found::Bound(bound, values) => {
