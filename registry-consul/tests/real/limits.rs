@@ -1,14 +1,21 @@
-//! What just fits arrives, what does not is refused before anything is sent, and datacenters that are and are not there.
+//! What just fits arrives, what is dead goes in time, and datacenters are and are not there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use micro_registry::{ErrorKind, Method, Node, Registry};
 use micro_registry_consul::Consul;
 use micro_test_servers::Consul as Agent;
+use reqwest::Method as Http;
+use tokio::time;
 
 use crate::keeper::eventually_lists;
 
 const TTL: Duration = Duration::from_secs(900);
+/// How long a dead node stays at least; Consul looks for those every 30 s.
+const DEAD_MIN: Duration = Duration::from_secs(60);
+/// Within which it goes, on a machine that has much else to do.
+const DEAD_MAX: Duration = Duration::from_secs(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How many pairs of metadata the nodes have, and how long the longest value of one may be.
 const PAIRS: usize = 200;
 const VALUE_LENGTH_MAX: usize = 4096;
@@ -102,4 +109,30 @@ async fn one_looks_in_the_datacenter_that_is_named() {
         );
     }
     assert!(elsewhere.list_services().await.is_err());
+}
+
+#[tokio::test]
+async fn a_dead_node_stays_in_consul_unseen_for_as_long_as_is_said_and_no_longer() {
+    let agent = Agent::builder().start().await.expect("an agent");
+    let registry = Consul::builder().address(agent.address()).build().unwrap();
+    let node = node(&"x".repeat(PAIRS * VALUE_LENGTH_MAX), 1);
+    let began = Instant::now();
+    registry.register(&node, Duration::from_secs(1)).await.unwrap();
+    let is_there = async || {
+        let (status, _) = agent
+            .request(Http::GET, "agent/service/greeter-1", "")
+            .await
+            .expect("the agent answers");
+        status.is_success()
+    };
+    assert!(is_there().await);
+    let mut looks = time::interval(LOOK_INTERVAL);
+    let goes = async {
+        while is_there().await {
+            looks.tick().await;
+        }
+    };
+    time::timeout(DEAD_MAX, goes).await.expect("it goes");
+    assert!(began.elapsed() >= DEAD_MIN, "{:?}", began.elapsed());
+    assert!(registry.get_service("greeter").await.unwrap().is_empty());
 }
