@@ -60,10 +60,15 @@ async fn until_records(cluster: &Cluster, is_so: impl Fn(usize) -> bool) {
 /// What the catalogue has of the service, by id of the record: when it was first written.
 async fn created(cluster: &Cluster, at: usize) -> Vec<(String, u64)> {
     let path = format!("catalog/service/{SERVICE}?stale");
-    let (_, body) = cluster
-        .request_at(at, Method::GET, &path, "")
-        .await
-        .expect("an answer");
+    // On a busy machine an answer may be late.
+    let answered = async {
+        loop {
+            if let Ok((_, body)) = cluster.request_at(at, Method::GET, &path, "").await {
+                return body;
+            }
+        }
+    };
+    let body = time::timeout(LIMIT, answered).await.expect("an answer");
     let records: Vec<Value> = serde_json::from_str(&body).expect("JSON");
     let mut records: Vec<_> = records
         .iter()
