@@ -47,7 +47,7 @@ pub(super) fn until(deadline: Instant) {
 /// The same, of what is to be over so long from now.
 pub(super) fn within(time: Duration) {
     // The clock is read only where there is a deadline.
-    let _ = DEADLINE.try_with(|cell| cell.set(Some(Instant::now() + time)));
+    change(|ends| ends.deadline = Some(Instant::now() + time));
 }
 
 /// The answer of this task waits for whoever makes it, and may.
