@@ -1,6 +1,6 @@
 //! Runs faults of FAULTS.md at their full length, and shows what was measured beside what is allowed.
 
-use std::{env, panic::AssertUnwindSafe, process::ExitCode};
+use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use futures_util::FutureExt as _;
@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
                     missed = true;
                     eprintln!("error: {} with {} did not end", scenario.fault, backend.name());
                     rows.push(format!(
-                        "| {} | {} | | | | | | did not end |",
+                        "| {} | {} | | | | | | | did not end |",
                         scenario.name,
                         backend.name()
                     ));
@@ -82,8 +82,8 @@ async fn main() -> ExitCode {
             }
         }
     }
-    println!("| fault | registry | calls | failed | seconds | registered anew | ran twice | |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| scenario | registry | calls | failed | avoided | seconds | registered anew | ran twice | |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         println!("{row}");
     }
@@ -118,16 +118,19 @@ fn names() -> String {
     names.join(", ")
 }
 
+fn seconds(time: Option<Duration>) -> String {
+    time.map_or_else(String::new, |time| format!("{:.2}", time.as_secs_f64()))
+}
+
 fn row(scenario: &Scenario, outcome: &Outcome, backend: Backend, met: bool) -> String {
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         scenario.name,
         backend.name(),
         outcome.calls,
         outcome.failed,
-        outcome
-            .seconds
-            .map_or_else(String::new, |time| format!("{:.2}", time.as_secs_f64())),
+        seconds(outcome.avoided),
+        seconds(outcome.seconds),
         outcome
             .registrations
             .map_or_else(String::new, |count| count.to_string()),

@@ -7,13 +7,16 @@ use std::{
 
 use micro::{CallOptions, Channel, Peer};
 use tokio::{sync::oneshot, task::JoinHandle, task::JoinSet, time};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::records::Records;
-use crate::probe::{Call, probe_client::ProbeClient};
+use crate::probe::{Answer, Call, probe_client::ProbeClient};
 
 /// What says when to try again.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// How many answers a stream has.
+const MESSAGES: u32 = 20;
 
 /// What a load calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Kind {
     ReadAndWrite,
     /// Idempotent calls that a node makes on our behalf.
     Relay,
+    /// Streams of twenty answers, with the work before each.
+    Stream,
 }
 
 /// How a load calls.
@@ -132,11 +137,16 @@ async fn run(channel: Channel, plan: Plan, mut stopped: oneshot::Receiver<()>) -
 }
 
 async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
-    let idempotent = plan.kind != Kind::ReadAndWrite || id.is_multiple_of(2);
+    let idempotent = match plan.kind {
+        Kind::Read | Kind::Relay => true,
+        Kind::ReadAndWrite => id.is_multiple_of(2),
+        Kind::Stream => false,
+    };
     let mut request = Request::new(Call {
         id,
         work_ms: u32::try_from(plan.work.as_millis()).expect("a handler's work is short"),
         padding: vec![0; plan.padding],
+        count: MESSAGES,
         ..Call::default()
     });
     request
@@ -146,6 +156,7 @@ async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
     let started = Instant::now();
     let answer = match plan.kind {
         Kind::Relay => client.relay(request).await,
+        Kind::Stream => stream(&mut client, request).await,
         _ if idempotent => client.read(request).await,
         _ => client.write(request).await,
     };
@@ -173,6 +184,22 @@ async fn one(channel: Channel, id: u64, plan: Plan) -> Record {
         pushback,
         node,
     }
+}
+
+/// Takes a stream to its end, and gives its last answer. One that lacks an answer has failed, however it ended.
+async fn stream(
+    client: &mut ProbeClient<Channel>,
+    request: Request<Call>,
+) -> Result<Response<Answer>, Status> {
+    let (metadata, mut answers, extensions) = client.follow(request).await?.into_parts();
+    let (mut last, mut seen) = (Answer::default(), 0);
+    while let Some(answer) = answers.message().await? {
+        (last, seen) = (answer, seen + 1);
+    }
+    if seen != MESSAGES {
+        return Err(Status::data_loss(format!("{seen} answers of {MESSAGES}")));
+    }
+    Ok(Response::from_parts(metadata, last, extensions))
 }
 
 /// The node that a status names: in its metadata when the node itself answered, else as the first word in backticks.

@@ -151,6 +151,18 @@ impl Pace {
             padding: 0,
         }
     }
+
+    /// A load of streams of a second each, for beside another load.
+    #[must_use]
+    pub fn streams(self) -> Plan {
+        Plan {
+            rate: self.of(20, 50),
+            deadline: Duration::from_secs(30),
+            work: Duration::from_millis(50),
+            kind: Kind::Stream,
+            padding: 0,
+        }
+    }
 }
 
 impl Laboratory {

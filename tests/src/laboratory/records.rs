@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::load::Record;
+use super::{load::Record, picks};
 
 /// The records of a load, in the order in which the calls were begun.
 #[derive(Debug)]
@@ -62,18 +62,6 @@ impl Records {
         lines.take(8).collect::<Vec<_>>().join("\n")
     }
 
-    /// How long after `since` the last call was begun that `node` answered or failed; zero when there is none.
-    #[must_use]
-    pub fn avoided_after(&self, node: &str, since: Instant) -> Duration {
-        let last = self
-            .0
-            .iter()
-            .filter(|record| record.node.as_deref() == Some(node) && record.started > since)
-            .map(|record| record.started)
-            .max();
-        last.map_or(Duration::ZERO, |last| last - since)
-    }
-
     /// The part of the calls begun from `from` to `to` that took `delay` or longer, or failed: where late calls are sent
     /// to a second node after `delay`, those that went to a node first which did not answer.
     #[must_use]
@@ -81,6 +69,14 @@ impl Records {
     pub fn late(&self, delay: Duration, from: Instant, to: Instant) -> f64 {
         let late = self.between(from, to).filter(|record| record.is_late(delay));
         late.count() as f64 / self.between(from, to).count().max(1) as f64
+    }
+
+    /// How long after `since` calls that are among `ids` were begun, until there was none for a second; `None` when that
+    /// did not come to pass before `until`.
+    #[must_use]
+    pub fn quiet_after(&self, ids: &HashSet<u64>, since: Instant, until: Instant) -> Option<Duration> {
+        let there = self.0.iter().filter(|record| ids.contains(&record.id));
+        picks::quiet_after(there.map(|record| record.started), since, until)
     }
 
     /// The part of the calls begun from `from` to `to` that are among `ids`.
@@ -154,12 +150,13 @@ mod tests {
         );
         assert_eq!(records.calls(), 4);
         assert_eq!(records.failed().count(), 1);
-        assert_eq!(records.avoided_after("a", at(150)), Duration::from_millis(150));
-        assert_eq!(records.avoided_after("a", at(350)), Duration::ZERO);
         let late = records.late(Duration::from_millis(300), at(0), at(1000));
         assert!((late - 0.75).abs() < f64::EPSILON, "{late}");
         let ids = HashSet::from([0, 9]);
         assert!((records.part_of(&ids, at(0), at(1000)) - 0.25).abs() < f64::EPSILON);
+        let quiet_after = |until| records.quiet_after(&HashSet::from([1, 3]), at(0), at(until));
+        assert_eq!(quiet_after(1300), Some(Duration::from_millis(300)));
+        assert_eq!(quiet_after(1299), None);
         assert_eq!(
             records.percentile(0.5, at(0), at(1000)),
             Duration::from_millis(300)

@@ -43,6 +43,7 @@ faults! {
     consul Consul {
         f01_killed,
         f02_rolling_restart,
+        f02_under_long_calls,
         f03_stop_without_registry,
         f08_all_ill,
         f09_black_hole,
@@ -107,6 +108,32 @@ fn every_scenario_is_shown_with_every_registry_it_can_happen_with() {
             );
         }
     }
+}
+
+#[test]
+fn the_page_has_a_row_of_every_scenario_and_registry_and_no_others() {
+    let page = include_str!("../../../docs/faults.md");
+    let (_, table) = page.split_once("\n|---|").expect("a table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let mut rows: Vec<_> = rows
+        .map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            let (scenario, registry) = (cells.next().unwrap(), cells.next().unwrap());
+            // How often or for how long it ran stands behind its name.
+            let name = scenario.split(',').next().unwrap();
+            (name.to_owned(), registry.to_owned())
+        })
+        .collect();
+    let mut expected: Vec<_> = ALL
+        .iter()
+        .flat_map(|scenario| {
+            let backends = scenario.backends.iter();
+            backends.map(|backend| (scenario.name.to_owned(), backend.name().to_owned()))
+        })
+        .collect();
+    rows.sort();
+    expected.sort();
+    assert_eq!(rows, expected);
 }
 
 /// Runs the scenario, and holds what came out against what is allowed.

@@ -81,6 +81,13 @@ pub const ALL: &[Scenario] = &[
         run: |setup| Box::pin(restarts::rolling(setup)),
     },
     Scenario {
+        fault: "F02",
+        name: "f02_under_long_calls",
+        what: "all nodes are restarted, one after another, under calls that take 2 s",
+        backends: CONSUL,
+        run: |setup| Box::pin(restarts::rolling_under_long_calls(setup)),
+    },
+    Scenario {
         fault: "F03",
         name: "f03_stop_without_registry",
         what: "a node is asked to stop while the registry is away",

@@ -69,11 +69,13 @@ pub(super) async fn black_hole(setup: Setup) -> Outcome {
             records.late(setup.pace.hedge_delay(), lost + Duration::from_millis(500), ended),
             0.01,
         )
-        .seconds(
-            "until the node was avoided",
-            picks.last(lost),
-            Duration::from_millis(1500),
+        .share(
+            "of the looks at the lost node found more calls than the one before, after half a second",
+            picks.picked(lost + Duration::from_millis(500), ended),
+            0.01,
+            0.15,
         )
+        .avoided(picks.avoided(lost, ended), Duration::from_millis(1500))
 }
 
 /// F33: another service listens where a node of ours did, and nobody has told the callers.
@@ -165,10 +167,11 @@ pub(super) async fn no_files(setup: Setup) -> Outcome {
         .load(&records, &laboratory.executions())
         .no_failure()
         .holds("the process lives", lives)
-        .part(
+        .share(
             "of a core more than the load alone takes",
             (spent - usual).max(0.0),
             0.2,
+            0.5,
         )
         .seconds(
             "accepted again once there were files",

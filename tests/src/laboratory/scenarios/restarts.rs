@@ -28,6 +28,58 @@ pub(super) async fn rolling(setup: Setup) -> Outcome {
         padding: 0,
     };
     let long = Load::start(stage.caller.channel.clone(), long);
+    let streams = Load::start(stage.caller.channel.clone(), setup.pace.streams());
+    let stops = restart(&setup, &mut stage).await;
+    let (records, long, streams) = (load.stop().await, long.stop().await, streams.stop().await);
+    let cut = streams.failures(Instant::now());
+    let failed_long = long.failed().count();
+    let said = long.failures(Instant::now());
+    Outcome::new("F02")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .count(
+            format!("failed calls of {} that take 2 s each {said}", long.calls()),
+            failed_long,
+            0,
+        )
+        .count(
+            format!("failed streams of {} {cut}", streams.calls()),
+            streams.failed().count(),
+            0,
+        )
+        .count("nodes that did not stop well", stops.unclean, 0)
+        .seconds("the slowest stop", stops.slowest, STOP_MAX)
+}
+
+/// F02: the same with nothing but calls that take 2 s, as many a second as there are of the short ones otherwise.
+pub(super) async fn rolling_under_long_calls(setup: Setup) -> Outcome {
+    let mut stage = Stage::new(&setup, Size::One).await;
+    let plan = Plan {
+        rate: setup.pace.of(20, 500),
+        deadline: Duration::from_secs(15),
+        work: Duration::from_secs(2),
+        kind: Kind::ReadAndWrite,
+        padding: 0,
+    };
+    let load = Load::start(stage.caller.channel.clone(), plan);
+    pass(setup.pace.calm()).await;
+    let stops = restart(&setup, &mut stage).await;
+    let records = load.stop().await;
+    Outcome::new("F02")
+        .load(&records, &stage.laboratory.executions())
+        .no_failure()
+        .count("nodes that did not stop well", stops.unclean, 0)
+        .seconds("the slowest stop", stops.slowest, STOP_MAX)
+}
+
+/// What came of stopping nodes.
+struct Stops {
+    slowest: Duration,
+    unclean: usize,
+}
+
+/// Restarts all nodes, one after another, again and again.
+async fn restart(setup: &Setup, stage: &mut Stage) -> Stops {
     let mut slowest = Duration::ZERO;
     let mut unclean = 0;
     let mut ids = NODES.map(str::to_owned);
@@ -45,19 +97,7 @@ pub(super) async fn rolling(setup: Setup) -> Outcome {
             pass(setup.pace.of(Duration::ZERO, Duration::from_secs(5))).await;
         }
     }
-    let (records, long) = (load.stop().await, long.stop().await);
-    let failed_long = long.failed().count();
-    let said = long.failures(Instant::now());
-    Outcome::new("F02")
-        .load(&records, &stage.laboratory.executions())
-        .no_failure()
-        .count(
-            format!("failed calls of {} that take 2 s each {said}", long.calls()),
-            failed_long,
-            0,
-        )
-        .count("nodes that did not stop well", unclean, 0)
-        .seconds("the slowest stop", slowest, STOP_MAX)
+    Stops { slowest, unclean }
 }
 
 /// F03: a node is asked to stop while the registry is away.

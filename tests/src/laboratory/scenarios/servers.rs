@@ -7,7 +7,9 @@ use nix::sys::signal::Signal;
 use tonic::Request;
 
 use super::{
-    super::{Caller, Kind, Laboratory, Load, Outcome, Plan, Setup, Size, pass},
+    super::{
+        Caller, Kind, Laboratory, Load, Outcome, PATIENCE, Plan, Records, Setup, Size, pass, picks::Picks,
+    },
     NODES,
     outage::Stage,
 };
@@ -15,36 +17,66 @@ use crate::probe::{Behaviour, probe_client::ProbeClient};
 
 /// How long the only node is stopped.
 const STALL: Duration = Duration::from_secs(3);
+/// Within this time a node that answers nothing is called no more.
+const SOON: Duration = Duration::from_millis(500);
+/// How long calls may go to such a node, on a machine without other work.
+const AVOIDED_MAX: Duration = Duration::from_millis(1500);
 
 /// F01: one of three nodes is killed.
 pub(super) async fn killed(setup: Setup) -> Outcome {
     let stage = Stage::new(&setup, Size::One).await;
+    let streams = Load::start(stage.caller.channel.clone(), setup.pace.streams());
     let load = stage.load(&setup).await;
+    let picks = Picks::of(stage.caller.channel.clone(), NODES[0]);
     let killed = Instant::now();
     stage.nodes[0].signal(Signal::SIGKILL);
-    pass(setup.pace.calm()).await;
-    let records = load.stop().await;
+    pass(setup.pace.of(Duration::from_secs(4), Duration::from_secs(30))).await;
+    let ended = Instant::now();
+    let (records, streams) = (load.stop().await, streams.stop().await);
     let (idempotent, others): (Vec<_>, Vec<_>) = records.failed().partition(|record| record.idempotent);
-    let in_flight = records
-        .all()
-        .iter()
-        .filter(|record| record.started < killed && record.ended > killed && !record.idempotent)
-        .count();
+    let in_flight = |records: &Records| {
+        let records = records.all().iter();
+        let at_once = records.filter(|record| record.started < killed && record.ended > killed);
+        at_once.filter(|record| !record.idempotent).count()
+    };
+    let unclear = streams
+        .failed()
+        .filter(|record| record.code != tonic::Code::Unavailable || record.node.as_deref() != Some(NODES[0]));
     let (idempotent, others) = (idempotent.len(), others.len());
     Outcome::new("F01")
         .load(&records, &stage.laboratory.executions())
         .count("idempotent calls that failed", idempotent, 0)
-        .count("other calls that failed, of those in flight", others, in_flight)
-        .seconds(
-            "until the node was avoided",
-            records.avoided_after(NODES[0], killed),
-            Duration::from_secs(1),
+        .count(
+            "other calls that failed, of those in flight",
+            others,
+            in_flight(&records),
+        )
+        .count(
+            format!("streams that failed, of those in flight, of {}", streams.calls()),
+            streams.failed().count(),
+            in_flight(&streams),
+        )
+        .count(
+            format!(
+                "streams that ended otherwise than well or UNAVAILABLE by the killed node {}",
+                streams.failures(killed)
+            ),
+            unclear.count(),
+            0,
+        )
+        .avoided(picks.left_out(killed), Duration::from_secs(1))
+        .share(
+            "of the time after half a second calls could go to the killed node",
+            picks.ready(killed + SOON, ended),
+            0.0,
+            0.3,
         )
 }
 
 /// F05: one of three nodes is stopped, and goes on.
 pub(super) async fn stopped(setup: Setup) -> Outcome {
     let (stage, load) = hedged(&setup, Kind::Read).await;
+    let picks = Picks::of(stage.caller.channel.clone(), NODES[0]);
     let stopped = Instant::now();
     stage.nodes[0].signal(Signal::SIGSTOP);
     pass(setup.pace.of(Duration::from_secs(8), Duration::from_secs(30))).await;
@@ -64,13 +96,10 @@ pub(super) async fn stopped(setup: Setup) -> Outcome {
         )
         .part(
             "of the calls went to the stopped node first, after half a second",
-            records.late(
-                setup.pace.hedge_delay(),
-                stopped + Duration::from_millis(500),
-                continued,
-            ),
+            records.late(setup.pace.hedge_delay(), stopped + SOON, continued),
             0.01,
         )
+        .avoided(picks.avoided(stopped, continued), AVOIDED_MAX)
         .seconds("called again after it went on", back, Duration::from_secs(30))
 }
 
@@ -130,7 +159,15 @@ pub(super) async fn stalled(setup: Setup) -> Outcome {
 
 /// F06: one of three nodes is ten times as slow.
 pub(super) async fn slow(setup: Setup) -> Outcome {
-    let (stage, load) = hedged(&setup, Kind::Read).await;
+    let stage = Stage::new(&setup, Size::One).await;
+    // Beside other work 5 ms and 50 are much the same.
+    let work = setup.pace.of(Duration::from_millis(50), Duration::from_millis(5));
+    let plan = Plan {
+        work,
+        ..setup.pace.plan(Kind::Read)
+    };
+    let load = hedging(&stage, &setup, plan);
+    pass(setup.pace.calm()).await;
     pass(setup.pace.of(Duration::from_secs(3), Duration::ZERO)).await;
     let slowed = Instant::now();
     let calm = slowed - setup.pace.calm();
@@ -138,7 +175,7 @@ pub(super) async fn slow(setup: Setup) -> Outcome {
         &stage.caller,
         NODES[0],
         Behaviour {
-            extra_ms: 45,
+            extra_ms: u32::try_from(work.as_millis()).expect("it is short") * 9,
             ..Behaviour::default()
         },
     )
@@ -148,9 +185,18 @@ pub(super) async fn slow(setup: Setup) -> Outcome {
     let records = load.stop().await;
     let before = records.percentile(0.99, calm, slowed);
     let after = records.percentile(0.99, slowed, ended);
+    let executions = stage.laboratory.executions();
+    let there = executions.of(NODES[0]).iter().copied().collect();
+    let settled = slowed + Duration::from_secs(1);
     Outcome::new("F06")
-        .load(&records, &stage.laboratory.executions())
+        .load(&records, &executions)
         .no_failure()
+        .share(
+            "of the calls ran on the slow node, after a second",
+            records.part_of(&there, settled, ended),
+            0.05,
+            0.15,
+        )
         .seconds(
             "the slowest call but one in a hundred, to twice what it was before",
             after,
@@ -182,10 +228,15 @@ pub(super) async fn failing(setup: Setup) -> Outcome {
         .load(&records, &executions)
         .no_failure()
         .holds("the node refused calls", !refused.is_empty())
-        .part(
+        .avoided(
+            records.quiet_after(&refused, fails, ended),
+            Duration::from_secs(1),
+        )
+        .share(
             "of the calls went to the failing node, after a second",
             records.part_of(&refused, settled, ended),
             0.05,
+            0.15,
         )
 }
 
@@ -219,7 +270,8 @@ pub(super) async fn blocked(setup: Setup) -> Outcome {
     let stage = Stage::new(&setup, Size::One).await;
     let follower = stage.laboratory.follow();
     stage.caller.reaches(&NODES).await;
-    let load = hedging(&stage, &setup, Kind::Read);
+    let load = hedging(&stage, &setup, setup.pace.plan(Kind::Read));
+    let picks = Picks::of(stage.caller.channel.clone(), NODES[0]);
     let blocked = Instant::now();
     let blocking = setup.pace.ttl() * 2;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -236,7 +288,9 @@ pub(super) async fn blocked(setup: Setup) -> Outcome {
         // Nobody waits for the answer.
         tokio::spawn(async move { client.write(request).await.is_ok() });
     }
-    pass(blocking + setup.pace.ttl() / 2).await;
+    pass(blocking).await;
+    let freed = Instant::now();
+    pass(setup.pace.ttl() / 2).await;
     let ended = Instant::now();
     let records = load.stop().await;
     Outcome::new("F40")
@@ -245,13 +299,10 @@ pub(super) async fn blocked(setup: Setup) -> Outcome {
         .count("changes of the registry", follower.seen.changes(blocked), 0)
         .part(
             "of the calls went to the blocked node first, after half a second",
-            records.late(
-                setup.pace.hedge_delay(),
-                blocked + Duration::from_millis(500),
-                ended,
-            ),
+            records.late(setup.pace.hedge_delay(), blocked + SOON, ended),
             0.01,
         )
+        .avoided(picks.avoided(blocked, freed), AVOIDED_MAX)
 }
 
 /// F44: a handler panics.
@@ -287,24 +338,22 @@ pub(super) async fn panics(setup: Setup) -> Outcome {
 /// Three nodes, and a load on them whose late calls are sent to a second node.
 async fn hedged(setup: &Setup, kind: Kind) -> (Stage, Load) {
     let stage = Stage::new(setup, Size::One).await;
-    let load = hedging(&stage, setup, kind);
+    let load = hedging(&stage, setup, setup.pace.plan(kind));
     pass(setup.pace.calm()).await;
     (stage, load)
 }
 
 /// A load on three nodes whose late calls are sent to a second one.
-pub(super) fn hedging(stage: &Stage, setup: &Setup, kind: Kind) -> Load {
+pub(super) fn hedging(stage: &Stage, setup: &Setup, plan: Plan) -> Load {
     let options = CallOptions::new().hedge_delay(setup.pace.hedge_delay());
-    Load::start(
-        stage.caller.channel.clone().options(options),
-        setup.pace.plan(kind),
-    )
+    Load::start(stage.caller.channel.clone().options(options), plan)
 }
 
 /// Tells one node how to behave.
 pub(super) async fn behave(caller: &Caller, node: &str, behaviour: Behaviour) -> Behaviour {
     let mut request = Request::new(behaviour);
-    request.extensions_mut().insert(CallOptions::new().node(node));
+    let options = CallOptions::new().node(node).timeout(PATIENCE);
+    request.extensions_mut().insert(options);
     let mut client = ProbeClient::new(caller.channel.clone());
     let told = client.behave(request).await;
     told.expect("the node is told").into_inner()
