@@ -17,6 +17,7 @@ mod invocation;
 mod lookup;
 mod metadata;
 mod new;
+mod node_load;
 mod output;
 mod progress;
 mod run;

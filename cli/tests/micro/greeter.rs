@@ -16,6 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 
 use crate::{
     gateway::{answer, try_answer},
@@ -102,6 +103,18 @@ fn the_greeter_is_run_called_killed_and_stopped() {
             "{}",
             shown.output
         );
+    }
+    // Each of them says what it has to do, and answered a call.
+    let shown = ended(in_registry(&["endpoints", "greeter", "--json"]));
+    assert_eq!(shown.code, 0, "{}", shown.errors);
+    let nodes: Vec<Value> = serde_json::from_str(&shown.output).unwrap();
+    assert_eq!(nodes.len(), 2, "{}", shown.output);
+    for node in nodes {
+        assert!(
+            node["calls"].is_u64() && node["callsLimit"].as_u64() > Some(0),
+            "{node}"
+        );
+        assert!(node["latencyMs"].as_f64() > Some(0.0), "{node}");
     }
     let streamed = ended(in_registry(&[
         "call",

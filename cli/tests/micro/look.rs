@@ -112,13 +112,20 @@ async fn endpoints_are_shown_as_a_client_sees_them_and_it_fails_unless_all_are_r
         "ADDRESS",
         "STATE",
         "CONNECTIONS",
+        "LATENCY",
         "CALLS",
         "LAST",
         "ERROR",
     ];
     assert_eq!(header, columns);
     let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
-    assert!(row.ends_with(&["ready", "1", "0"]), "{row:?}");
+    let [state, connections, latency, calls] = row[row.len() - 4..] else {
+        panic!("{row:?}");
+    };
+    // The shop has no page that tells of its calls.
+    assert_eq!((state, connections, calls), ("ready", "1", "-"), "{row:?}");
+    let latency: f64 = latency.strip_suffix("ms").unwrap().parse().unwrap();
+    assert!(latency >= 0.0, "{latency}");
 
     let ended = run(
         beside_one_that_is_away(&shop, &["endpoints", "shop", "--json"]),
@@ -144,6 +151,8 @@ async fn endpoints_are_shown_as_a_client_sees_them_and_it_fails_unless_all_are_r
     );
     let error = away["lastError"].as_str().unwrap();
     assert!(error.contains("refused"), "{error}");
+    assert!(away["lastErrorAgeMs"].as_f64().unwrap() >= 0.0, "{away}");
+    assert!(away.get("latencyMs").is_none() && there["latencyMs"].as_f64().unwrap() > 0.0);
     assert_eq!(
         (&there["state"], &there["connections"]),
         (&json!("ready"), &json!(1))

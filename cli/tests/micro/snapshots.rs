@@ -121,6 +121,7 @@ fn plain(line: &str) -> String {
     if let Some((name, _)) = line.split_once("\"latencyMs\": ") {
         return format!("{name}\"latencyMs\": N,");
     }
+    let line = without_latency(line);
     let mut parts = line.split("127.0.0.1:");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -128,6 +129,26 @@ fn plain(line: &str) -> String {
         plain += part.trim_start_matches(|c: char| c.is_ascii_digit());
     }
     plain
+}
+
+/// The line of a table with a mark for how long something took, as wide as its column is.
+fn without_latency(line: &str) -> String {
+    const WIDTH: usize = "LATENCY  ".len();
+    let is_time = |word: &&str| {
+        let number = word.strip_suffix("ms");
+        number.is_some_and(|number| number.contains('.') && number.parse::<f64>().is_ok())
+    };
+    match line
+        .split(' ')
+        .find(is_time)
+        .and_then(|time| line.split_once(time).map(|(before, after)| (before, time, after)))
+    {
+        Some((before, time, after)) => {
+            let gap = WIDTH.saturating_sub(time.len()).min(after.len());
+            format!("{before}{:WIDTH$}{}", "N.Nms", &after[gap..])
+        }
+        None => line.to_owned(),
+    }
 }
 
 fn holds(wrong: &[String]) {
