@@ -32,6 +32,7 @@ use crate::probe::FILE_DESCRIPTOR_SET;
 pub use self::{
     executions::Executions,
     load::{Kind, Load, Plan, Record},
+    namespace::Namespace,
     observed::{Observed, Seen},
     outcome::{Figure, Outcome},
     process::Process,

@@ -1,6 +1,13 @@
 //! A network of its own for one process, joined to ours by a cable that can be cut on one side.
 
-use std::process::Command;
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
 
 /// How to get what this needs.
 const ADVICE: &str = "network namespaces need `ip` (Debian's package `iproute2`) and the right to make them: run this as \
@@ -8,7 +15,7 @@ const ADVICE: &str = "network namespaces need `ip` (Debian's package `iproute2`)
 
 /// A network namespace, which goes when this is dropped.
 #[derive(Debug)]
-pub(super) struct Namespace {
+pub struct Namespace {
     name: String,
     /// The second and third number of its addresses.
     net: (u8, u8),
@@ -20,7 +27,8 @@ impl Namespace {
     /// # Panics
     ///
     /// Without the right to; the message says how to get it.
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn make() -> Self {
         let namespace = Self {
             name: format!("micro-{:06x}", fastrand::u32(..0x100_0000)),
             net: (fastrand::u8(64..128), fastrand::u8(..)),
@@ -53,12 +61,14 @@ impl Namespace {
     }
 
     /// A second address of our end, which does not get lost.
-    pub(super) fn registry(&self) -> String {
+    #[must_use]
+    pub fn registry(&self) -> String {
         self.address(3)
     }
 
     /// The same command, run in the namespace.
-    pub(super) fn command(&self, told: &Command) -> Command {
+    #[must_use]
+    pub fn command(&self, told: &Command) -> Command {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.name])
@@ -73,6 +83,22 @@ impl Namespace {
             command.current_dir(folder);
         }
         command
+    }
+
+    /// A socket of this process that listens in the namespace.
+    ///
+    /// # Panics
+    ///
+    /// When that is not possible.
+    #[must_use]
+    pub fn listen(&self, address: SocketAddr) -> TcpListener {
+        let namespace = File::open(format!("/var/run/netns/{}", self.name)).expect("a namespace");
+        let listening = thread::spawn(move || {
+            // For this thread alone.
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("the namespace can be entered");
+            TcpListener::bind(address).expect("the address is free")
+        });
+        listening.join().expect("the thread listens")
     }
 
     /// From now on nothing that the namespace sends to callers arrives, and nobody is told so.

@@ -27,7 +27,7 @@ const FILES_MAX: usize = 64;
 /// F09: the way to one of three nodes is a black hole: what is sent there is lost, and nobody says so.
 pub(super) async fn black_hole(setup: Setup) -> Outcome {
     let laboratory = Laboratory::start(&setup, Size::One).await;
-    let namespace = Namespace::new();
+    let namespace = Namespace::make();
     // The registry listens on loopback, which every namespace has of its own.
     let registry: SocketAddr = format!("{}:0", namespace.registry()).parse().expect("an address");
     let shim = Shim::listen(registry, laboratory.world.address())
