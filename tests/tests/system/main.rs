@@ -8,6 +8,7 @@ mod failures;
 mod files;
 mod gateway;
 mod gateway_faults;
+mod go_micro;
 mod loopback;
 mod main_job;
 mod registries;
