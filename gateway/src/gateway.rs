@@ -22,7 +22,16 @@ const NAME: &str = "gateway";
 /// Where a gateway listens unless it is told: nothing is open to the network unasked.
 const ADDRESS: &str = "127.0.0.1:8080";
 
+/// How many bytes of an answer may wait for a client that is slow to take them: clients may be many, and strangers.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// How many connections a node may get: at 200 streams each there is room for all of `calls_max`, should one node have to answer
+/// them all.
+const CONNECTIONS_PER_NODE: usize = 6;
+
 /// Answers HTTP requests by calls. Cheap to clone; clones share all they know.
+///
+/// Calls of a client that is slow to take a long answer hold as much of it as the client's `stream_window`, which is best small
+/// where clients are strangers: [`service`] has 64 KiB.
 ///
 /// The first request for a service has it described by a node; until nobody has asked for it for five minutes its versions
 /// are followed, and no request waits for that again.
@@ -85,6 +94,11 @@ pub fn service(settings: Settings) -> ServiceBuilder {
     Service::builder(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .address(ADDRESS)
+        .client(|client| {
+            client
+                .stream_window(STREAM_WINDOW)
+                .connections_per_node(CONNECTIONS_PER_NODE)
+        })
         .web(move |cx| Gateway::within(cx, settings))
 }
 

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     BoxService, Client,
     channel::UserLayer,
+    connection::WINDOW_MAX,
     connector::{Connect, Connector},
     dialer::Dialer,
     meter::Recorder,
@@ -131,6 +132,13 @@ impl ClientBuilder {
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.settings.keepalive_interval = interval;
         self.settings.keepalive_timeout = timeout;
+        self
+    }
+
+    /// Sets how many bytes of one answer may wait in memory for whoever reads it; the node waits with more. What comes from
+    /// far takes its time for each such portion. Default: 2 MiB.
+    pub fn stream_window(mut self, bytes: u32) -> Self {
+        self.settings.stream_window = bytes;
         self
     }
 
@@ -259,10 +267,17 @@ impl ClientBuilder {
             ("keepalive timeout", settings.keepalive_timeout.is_zero()),
             ("subset", settings.subset == 0),
             ("connections_per_node", settings.connections_per_node == 0),
+            ("stream_window", settings.stream_window == 0),
         ];
         if let Some((name, _)) = limits.iter().find(|(_, zero)| *zero) {
             return Err(Error::config(format!(
                 "the client's {name} is 0; allowed is more than that"
+            )));
+        }
+        if settings.stream_window > WINDOW_MAX {
+            return Err(Error::config(format!(
+                "the client's stream_window is {}; allowed are at most {WINDOW_MAX} bytes",
+                settings.stream_window
             )));
         }
         let control = match self.control {

@@ -31,9 +31,11 @@ use super::{
 };
 use crate::gather::{Batch, Gather};
 
-/// How much a node may send before it is told that more is welcome, a stream and a connection: what tonic has.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+/// How much a node may send on all streams of a connection before it is told that more is welcome: as much as HTTP/2 knows.
+/// Each stream has a limit of its own, and one whose answer nobody reads would else take the place of all others.
+const CONNECTION_WINDOW: u32 = WINDOW_MAX;
+/// The largest window of HTTP/2.
+pub(crate) const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// How much of a stream may wait to be written, as tonic has it.
 const SEND_BUFFER_MAX: usize = 1024 * 1024;
 /// How many calls that were given up are remembered for a second, in which their answers are nothing to wonder about.
@@ -73,6 +75,8 @@ pub(super) struct Plan {
     pub(super) node: Arc<Node>,
     pub(super) timeout: Duration,
     pub(super) keepalive: Keepalive,
+    /// How much the node may send on a stream before it is told that more is welcome.
+    pub(super) stream_window: u32,
     /// The places of its streams.
     pub(super) streams: Arc<Lease>,
     /// Where calls wait for a free stream.
@@ -101,7 +105,7 @@ impl Connection {
         let (sender, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_max_send_streams(STREAMS_MAX_FIRST)
-            .initial_window_size(STREAM_WINDOW)
+            .initial_window_size(plan.stream_window)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST_SIZE_MAX)
             .max_send_buffer_size(SEND_BUFFER_MAX)

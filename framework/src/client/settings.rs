@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive_interval: Duration,
     /// How long it may take to answer that.
     pub(crate) keepalive_timeout: Duration,
+    /// How many bytes of an answer may wait for whoever reads it.
+    pub(crate) stream_window: u32,
     /// Whether nodes are asked for their health.
     pub(crate) health_watch: bool,
     /// How a node is chosen.
@@ -53,6 +55,8 @@ impl Default for Settings {
             connections_per_node: 4,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
+            // What tonic has.
+            stream_window: 2 * 1024 * 1024,
             health_watch: false,
             policy: Policy::default(),
             zone: None,

@@ -1,16 +1,24 @@
 //! Streams through the same picks, and layers of the user's around every call.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use micro::{Channel, Client};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use micro::{Channel, Client, registry::Registry};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic::{Code, Request, Streaming, body::Body, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
+use tower::ServiceExt;
 
-use crate::support::{Behaviour, FakeNode, HELLO, client, eventually, hello, registry_of};
+use crate::support::{Behaviour, FakeNode, HELLO, TTL, client, eventually, hello, node, registry_of};
 
 #[tokio::test]
 async fn a_client_s_stream_is_sent_and_refused_once_too_much_of_it_was_sent() {
@@ -119,6 +127,79 @@ async fn a_stream_that_is_dropped_counts_no_more() {
     assert_eq!(in_flight(&channel).await, 1);
     drop(stream);
     assert_eq!(in_flight(&channel).await, 0);
+}
+
+/// Answers the first calls without end, with as much as it may send, and those after them with an empty message.
+async fn pour(listener: TcpListener, endless: usize, poured: Arc<AtomicUsize>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let mut calls = 0;
+    while let Some(Ok((_request, mut respond))) = connection.accept().await {
+        calls += 1;
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        if calls > endless {
+            body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+            continue;
+        }
+        let poured = Arc::clone(&poured);
+        // Each ends with the connection.
+        tokio::spawn(async move {
+            body.reserve_capacity(1024);
+            while let Some(Ok(room)) = poll_fn(|cx| body.poll_capacity(cx)).await {
+                body.send_data(Bytes::from(vec![0; room]), false).unwrap();
+                poured.fetch_add(room, Ordering::SeqCst);
+                body.reserve_capacity(1024);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_hold_up_no_others() {
+    const WINDOW: u32 = 100_000;
+    const UNREAD: usize = 100;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = registry_of([]).await;
+    let pouring = node("a", &listener.local_addr().unwrap().to_string());
+    registry.register(&pouring, TTL).await.unwrap();
+    let poured = Arc::<AtomicUsize>::default();
+    let server = tokio::spawn(pour(listener, UNREAD, Arc::clone(&poured)));
+    let client = Client::builder(registry)
+        .stream_window(WINDOW)
+        .request_timeout(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let channel = client.channel("greeter");
+    let call = async || {
+        let request = http::Request::post(HELLO).body(Body::empty()).unwrap();
+        channel.clone().oneshot(request).await.unwrap().into_body()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(call().await);
+    }
+    eventually("each answer has all that may wait for its reader", async || {
+        poured.load(Ordering::SeqCst) == UNREAD * WINDOW as usize
+    })
+    .await;
+    let data = call().await.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((data.len(), unread.len()), (5, UNREAD));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_window_that_http_2_does_not_have_is_refused() {
+    for (window, expected) in [(0, "is 0"), (1 << 31, "at most 2147483647 bytes")] {
+        let refused = Client::builder(registry_of([]).await)
+            .stream_window(window)
+            .build();
+        let told = refused.unwrap_err().to_string();
+        assert!(
+            told.contains("stream_window") && told.contains(expected),
+            "{told}"
+        );
+    }
 }
 
 /// Counts calls, and answers in the order in which the layers stand.

@@ -79,6 +79,7 @@ pub(in super::super) fn plan(connector: Arc<dyn Connect>, while_idle: bool) -> P
             timeout: Duration::from_secs(5),
             while_idle,
         },
+        stream_window: 2 * 1024 * 1024,
         streams: Lease::new(&Seat::default(), &mut Rows::default()),
         room: Arc::default(),
     }

@@ -99,6 +99,7 @@ pub(super) fn plan(
             timeout: settings.keepalive_timeout.min(FAR),
             while_idle: ours,
         },
+        stream_window: settings.stream_window,
         streams,
         room,
     }
