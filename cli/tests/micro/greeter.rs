@@ -1,7 +1,9 @@
 //! The first minutes of a newcomer: the greeter of `examples/`, run, called, killed and stopped.
 
 use std::{
-    io,
+    collections::BTreeSet,
+    io::{self, BufRead, BufReader, Write},
+    net::TcpStream,
     path::Path,
     process::{self, Command},
     sync::{
@@ -9,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -26,6 +28,8 @@ use crate::{
 
 /// How many call at the same time as it is stopped.
 const CALLERS: usize = 4;
+/// How long the dashboard may take to show what has changed, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where this test's nodes announce themselves, apart from any other on this machine.
 fn registry_address() -> String {
@@ -79,6 +83,7 @@ fn the_greeter_is_run_called_killed_and_stopped() {
         )),
         "{line}"
     );
+    let shown = both_ready(address, &BTreeSet::new());
     let curl = run.errors_until("    curl ").pop().unwrap();
     let (_, port) = address.split_once(':').unwrap();
     assert_eq!(
@@ -133,6 +138,19 @@ fn the_greeter_is_run_called_killed_and_stopped() {
     let watch_all = Running::start(in_registry(&["watch", "--json"]));
     watch_all.output_until("\"service\":\"greeter\"");
 
+    // Whoever gets a connection gets an answer, until there are none to be had.
+    let answered = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (address, answered) = (address.to_owned(), Arc::clone(&answered));
+            thread::spawn(move || call_until_refused(&address, &answered))
+        })
+        .collect();
+    let hundred_more = || {
+        let before = answered.load(Ordering::Relaxed);
+        eventually(|| answered.load(Ordering::Relaxed) > before + 100);
+    };
+    hundred_more();
     kill(nodes_of(&run)[0], Signal::SIGKILL).unwrap();
     run.errors_until("crashed (killed by SIGKILL)");
     assert_eq!(
@@ -145,16 +163,9 @@ fn the_greeter_is_run_called_killed_and_stopped() {
         success(greeting)
     );
     run.errors_until("is ready");
-
-    // Whoever gets a connection gets an answer, until there are none to be had.
-    let answered = Arc::new(AtomicUsize::new(0));
-    let load: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let (address, answered) = (address.to_owned(), Arc::clone(&answered));
-            thread::spawn(move || call_until_refused(&address, &answered))
-        })
-        .collect();
-    eventually(|| answered.load(Ordering::Relaxed) > 100);
+    let now = both_ready(address, &shown);
+    assert_eq!(now.intersection(&shown).count(), 1, "{now:?}, before {shown:?}");
+    hundred_more();
     run.signal(Signal::SIGINT);
     let pressed = Instant::now();
     for caller in load {
@@ -167,6 +178,35 @@ fn the_greeter_is_run_called_killed_and_stopped() {
         watch_all.output_until("\"change\":\"down\"");
     }
     eventually(|| ended(in_registry(&["services"])).output.is_empty());
+}
+
+/// Waits until the dashboard shows two nodes of the greeter that are ready, and are not those of `before`.
+fn both_ready(address: &str, before: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        socket,
+        "GET /dashboard.events HTTP/1.1\r\nhost: {address}\r\n\r\n"
+    )
+    .unwrap();
+    for line in BufReader::new(socket).lines() {
+        let line = line.unwrap();
+        let Some(data) = line.strip_prefix("data: ") else {
+            continue;
+        };
+        let sight: Value = serde_json::from_str(data).unwrap();
+        let services = sight["services"].as_array().unwrap().iter();
+        let nodes = services.filter(|service| service["name"] == "greeter");
+        let ready: BTreeSet<_> = nodes
+            .flat_map(|service| service["nodes"].as_array().unwrap())
+            .filter(|node| node["state"] == "ready")
+            .map(|node| node["id"].as_str().unwrap().to_owned())
+            .collect();
+        if ready.len() == 2 && &ready != before {
+            return ready;
+        }
+    }
+    panic!("the events ended");
 }
 
 /// Calls over HTTP, with a connection each, until none is to be had; fails if a call was not answered well.
