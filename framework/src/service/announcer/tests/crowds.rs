@@ -41,7 +41,7 @@ async fn check_return(registry: &Arc<Scripted>, what: &str) {
         .iter()
         .map(|start| {
             came.iter()
-                .filter(|at| (*start..*start + Duration::from_secs(1)).contains(at))
+                .filter(|at| (*start..*start + Duration::from_secs(1)).contains(*at))
         })
         .map(Iterator::count)
         .max()
