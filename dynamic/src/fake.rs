@@ -179,7 +179,7 @@ pub fn desk_pool() -> DescriptorPool {
 fn compile(file: &str) -> DescriptorPool {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
     let mut compiler = protox::Compiler::new([folder]).expect("the folder of the test protos is there");
-    compiler.include_imports(true);
+    compiler.include_imports(true).include_source_info(true);
     compiler.open_file(file).expect("the test protos compile");
     // Encoded by protox itself, as prost-types have no place for extensions.
     let set = compiler.encode_file_descriptor_set();

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod codec;
+mod comments;
 mod example;
 #[cfg(feature = "fake")]
 pub mod fake;
@@ -21,6 +22,7 @@ use tonic::{body::Body, client::GrpcService};
 pub use self::{
     catalog::{Catalog, MethodError},
     codec::{DynamicCodec, DynamicDecoder, DynamicEncoder},
+    comments::Comments,
     example::example,
     invoke::{invoke, invoke_streaming},
     json::{JsonError, from_json, to_json},

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use micro_dynamic::{example, to_json};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use micro_dynamic::{Comments, example, to_json};
+use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde::Serialize;
 
 use crate::table::{Route, Table};
@@ -18,6 +18,8 @@ const VALUES_MAX: usize = 500;
 pub(super) struct Forms {
     methods: Vec<Method>,
     messages: BTreeMap<String, Vec<Field>>,
+    #[serde(skip)]
+    comments: Comments,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,6 +27,9 @@ pub(super) struct Forms {
 struct Method {
     kind: String,
     name: String,
+    /// What the proto file says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     path: String,
     input: String,
     output: String,
@@ -42,6 +47,9 @@ struct Field {
     name: String,
     /// As JSON has it.
     json: String,
+    /// What the proto file says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     #[serde(flatten)]
     shape: Shape,
     #[serde(skip_serializing_if = "is_false")]
@@ -73,10 +81,12 @@ impl Forms {
         let mut forms = Self {
             methods: Vec::new(),
             messages: BTreeMap::new(),
+            comments: Comments::default(),
         };
         for route in table.routes() {
             forms.describe(&route.method.input());
-            forms.methods.push(Method::new(service, route));
+            let method = Method::new(service, route, &mut forms.comments);
+            forms.methods.push(method);
         }
         forms
             .methods
@@ -93,19 +103,23 @@ impl Forms {
                 continue;
             }
             open.extend(message.fields().filter_map(|field| inner(&field)));
-            let fields = message.fields().map(|field| Field::new(&field)).collect();
+            let fields = message.fields();
+            let fields = fields
+                .map(|field| Field::new(&field, &mut self.comments))
+                .collect();
             self.messages.insert(name.to_owned(), fields);
         }
     }
 }
 
 impl Method {
-    fn new(service: &str, route: &Route) -> Self {
+    fn new(service: &str, route: &Route, comments: &mut Comments) -> Self {
         let (method, kind) = (&route.method, route.method.parent_service());
         let input = method.input();
         Self {
             kind: kind.full_name().to_owned(),
             name: method.name().to_owned(),
+            description: said(comments, method.parent_pool(), method.full_name()),
             path: format!("/{service}/{}/{}", kind.full_name(), method.name()),
             input: input.full_name().to_owned(),
             output: method.output().full_name().to_owned(),
@@ -118,7 +132,7 @@ impl Method {
 }
 
 impl Field {
-    fn new(field: &FieldDescriptor) -> Self {
+    fn new(field: &FieldDescriptor, comments: &mut Comments) -> Self {
         let (keys, value) = match field.kind() {
             Kind::Message(entry) if field.is_map() => (
                 Some(scalar(&entry.map_entry_key_field().kind())),
@@ -131,6 +145,7 @@ impl Field {
         Self {
             name: field.name().to_owned(),
             json: field.json_name().to_owned(),
+            description: said(comments, field.parent_pool(), field.full_name()),
             optional: is_single && oneof.is_none() && field.supports_presence(),
             oneof: oneof.map(|oneof| oneof.name().to_owned()),
             shape: Shape::new(&value.kind()),
@@ -166,6 +181,10 @@ impl Shape {
             values: Vec::new(),
         }
     }
+}
+
+fn said(comments: &mut Comments, pool: &DescriptorPool, full_name: &str) -> Option<String> {
+    comments.of(pool, full_name).map(str::to_owned)
 }
 
 /// The message that a form of `field` has within it.

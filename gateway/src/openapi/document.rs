@@ -149,6 +149,11 @@ impl Document<'_> {
                 "default": { "$ref": "#/components/responses/Error" },
             },
         });
+        self.schemas.describe(
+            &mut operation,
+            route.method.parent_pool(),
+            route.method.full_name(),
+        );
         let is_deprecated = route
             .method
             .method_descriptor_proto()

@@ -23,12 +23,15 @@ pub(super) fn of_path(
             .as_ref()
             .filter(|_| parameter.is_whole)
             .and_then(|path| find(input, path));
-        let schema = field.map_or_else(|| json!({ "type": "string" }), |field| schemas.field(&field));
-        let mut value = json!({ "name": parameter.name, "in": "path", "required": true, "schema": schema });
+        let mut value = json!({ "name": parameter.name, "in": "path", "required": true });
+        match &field {
+            Some(field) => of_field(&mut value, field, schemas),
+            None => value["schema"] = json!({ "type": "string" }),
+        }
         if parameter.is_rest {
-            value["description"] = "May have several segments, with `/` between them.".into();
+            add(&mut value, "May have several segments, with `/` between them.");
         } else if let Some(field) = parameter.field.as_ref().filter(|_| !parameter.is_whole) {
-            value["description"] = format!("A part of `{field}`.").into();
+            add(&mut value, &format!("A part of `{field}`."));
         }
         value
     };
@@ -77,9 +80,27 @@ fn collect(
                 }
             }
             Kind::Message(inner) if !is_text(inner.full_name()) => {}
-            _ => parameters.push(json!({ "name": name, "in": "query", "schema": schemas.field(&field) })),
+            _ => {
+                let mut parameter = json!({ "name": name, "in": "query" });
+                of_field(&mut parameter, &field, schemas);
+                parameters.push(parameter);
+            }
         }
     }
+}
+
+/// Says of a parameter what is known of its field.
+fn of_field(parameter: &mut Value, field: &FieldDescriptor, schemas: &mut Schemas) {
+    parameter["schema"] = schemas.value(field);
+    schemas.describe(parameter, field.parent_pool(), field.full_name());
+}
+
+/// Adds a paragraph to what is said of a parameter.
+fn add(parameter: &mut Value, paragraph: &str) {
+    let said = parameter["description"].as_str();
+    parameter["description"] = said
+        .map_or_else(|| paragraph.to_owned(), |said| format!("{said}\n\n{paragraph}"))
+        .into();
 }
 
 /// The field of a path such as `book.title`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use micro_dynamic::Comments;
 use prost::Message;
 use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -18,6 +19,7 @@ pub(super) struct Schemas {
     /// What each name stands for, so that what another service calls the same gets another name.
     meanings: BTreeMap<String, Vec<u8>>,
     pools: Vec<(DescriptorPool, String)>,
+    comments: Comments,
 }
 
 impl Schemas {
@@ -62,6 +64,13 @@ impl Schemas {
         prefix
     }
 
+    /// Adds what the proto file says of what has this name to its schema, or to whatever has a description.
+    pub(super) fn describe(&mut self, described: &mut Value, pool: &DescriptorPool, full_name: &str) {
+        if let Some(comment) = self.comments.of(pool, full_name) {
+            described["description"] = comment.into();
+        }
+    }
+
     fn message(&mut self, message: &MessageDescriptor) -> Value {
         if is_well_known(message) {
             return well_known(message);
@@ -97,11 +106,19 @@ impl Schemas {
         if !pairs.is_empty() {
             schema["not"] = json!({ "anyOf": pairs });
         }
+        self.describe(&mut schema, message.parent_pool(), message.full_name());
         schema
     }
 
-    /// The schema of a field, with its lists and maps.
+    /// The schema of a field with what is said of it.
     pub(super) fn field(&mut self, field: &FieldDescriptor) -> Value {
+        let mut schema = self.value(field);
+        self.describe(&mut schema, field.parent_pool(), field.full_name());
+        schema
+    }
+
+    /// The schema of what a field holds, with its lists and maps.
+    pub(super) fn value(&mut self, field: &FieldDescriptor) -> Value {
         match field.kind() {
             Kind::Message(entry) if field.is_map() => {
                 let value = self.kind(&entry.map_entry_value_field().kind());
@@ -140,7 +157,8 @@ impl Schemas {
         }
         let name = self.prefix(kind.parent_pool()) + kind.full_name();
         let names: Vec<_> = kind.values().map(|value| value.name().to_owned()).collect();
-        let schema = json!({ "type": "string", "enum": names });
+        let mut schema = json!({ "type": "string", "enum": names });
+        self.describe(&mut schema, kind.parent_pool(), kind.full_name());
         self.written.entry(name.clone()).or_insert(schema);
         json!({ "$ref": format!("#/components/schemas/{name}") })
     }

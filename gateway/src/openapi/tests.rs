@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The shop and the desk behind one gateway.
-async fn both(settings: Settings) -> (Gateway, Fake, Fake) {
+pub(super) async fn both(settings: Settings) -> (Gateway, Fake, Fake) {
     let (shop, desk) = (
         Fake::start(Reflection::V1).await.unwrap(),
         Fake::start_desk().await.unwrap(),
@@ -23,7 +23,7 @@ async fn both(settings: Settings) -> (Gateway, Fake, Fake) {
     (gateway(Arc::new(registry), settings), shop, desk)
 }
 
-async fn document(gateway: &Gateway) -> Value {
+pub(super) async fn document(gateway: &Gateway) -> Value {
     let answer = send(gateway, Request::get("/openapi.json"), "").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
@@ -271,6 +271,46 @@ async fn the_document_is_sound() {
     );
 }
 
+#[tokio::test]
+async fn it_says_what_the_proto_files_say() {
+    let (gateway, _shop, _desk) = both(Settings::exporting(["shop", "desk"]).unwrap()).await;
+    let document = document(&gateway).await;
+    let order = "Orders once.\n\nWhat was ordered twice comes twice:\n  both are paid.";
+    for (pointer, expected) in [
+        ("/paths/~1shop~1shop~1order/post", order),
+        ("/paths/~1v1~1books~1{id}/get", "Finds a book."),
+        (
+            "/paths/~1v1~1books~1{id}/get/parameters/0",
+            "What it is known by.",
+        ),
+        (
+            "/paths/~1v1~1files~1{name}/get/parameters/0",
+            "Where it stands.\n\nMay have several segments, with `/` between them.",
+        ),
+        ("/paths/~1shop~1shop~1look/get/parameters/0", "Who orders."),
+        (
+            "/components/schemas/shop.OrderRequest",
+            "What is ordered, and where it is brought.",
+        ),
+        (
+            "/components/schemas/shop.OrderRequest/properties/locker",
+            "The number on its door.",
+        ),
+        ("/components/schemas/shop.Size", "How large a thing is."),
+    ] {
+        let described = document
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("{pointer} leads nowhere"));
+        assert_eq!(described["description"], expected, "{described}");
+    }
+    assert!(!document.to_string().contains("nobody likes"));
+    // Where nothing is said, nothing is made up.
+    assert_eq!(
+        document["paths"]["/shop/shop/look"]["get"]["description"],
+        Value::Null
+    );
+}
+
 fn references(document: &Value, value: &Value) {
     match value {
         Value::Object(fields) => {
@@ -296,8 +336,8 @@ async fn only_what_is_exported_is_in_it_and_it_can_be_turned_off() {
     assert_eq!(Shop::with(settings).await.get("/openapi.json").await.status, 404);
 }
 
-#[tokio::test]
-async fn it_says_which_operations_need_a_token() {
+/// The document of a shop whose methods need a token, of which one is open.
+pub(super) async fn secured() -> Value {
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/keys/ec.pub.pem");
     let table = format!(
         "export = ['shop']\n[tokens]\nkeys = '{keys}'\nopen = ['shop/Shop/Look']\nscopes = {{ shop = 'a' }}"
@@ -311,7 +351,12 @@ async fn it_says_which_operations_need_a_token() {
     let overview = crate::site::Site::new(settings.exports(), &client)
         .overview(deadline)
         .await;
-    let document = super::document::document(&overview, &settings);
+    super::document::document(&overview, &settings)
+}
+
+#[tokio::test]
+async fn it_says_which_operations_need_a_token() {
+    let document = secured().await;
     assert_eq!(
         document["components"]["securitySchemes"]["bearer"]["scheme"],
         "bearer"

@@ -191,6 +191,12 @@ async fn its_forms_tell_every_kind_of_field() {
         let example: Value = serde_json::from_str(method["example"].as_str().unwrap()).unwrap();
         assert!(example.is_object());
     }
+    assert!(order["description"].as_str().unwrap().starts_with("Orders once."));
+    let fields = &forms["messages"]["shop.OrderRequest"];
+    assert_eq!(
+        (&fields[0]["description"], &fields[1]["description"]),
+        (&"Who orders.".into(), &Value::Null)
+    );
 }
 
 #[tokio::test]

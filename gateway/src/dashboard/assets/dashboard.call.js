@@ -81,10 +81,12 @@ class Call {
     this.outcome = el("dl", { class: "outcome" });
     this.replies = el("ol", { class: "replies", "aria-label": "Answer" });
     this.answer = el("div", { class: "answer", "aria-live": "polite", hidden: true }, this.outcome, this.replies);
+    const about = method.description ? [el("p", { class: "help" }, method.description)] : [];
     const ways = { class: "tabs", role: "group", "aria-label": "How to write the request" };
     this.element = el(
       "form",
       { class: "call", autocomplete: "off", "aria-label": `Request for ${method.name}` },
+      ...about,
       el("div", ways, this.asFields, this.asJson, this.fill),
       this.editor,
       el(

@@ -68,6 +68,11 @@ function fieldEditor(messages, field, value) {
   return scalar(field, value, field.name);
 }
 
+/// What the proto file says of a field: an element, or none.
+function help(field) {
+  return field.description ? [el("p", { class: "help", id: newId() }, field.description)] : [];
+}
+
 /// A value that is one element of the page. `isNeeded`: it is sent even if it is empty.
 function scalar(field, value, label, isNeeded = false) {
   const id = newId();
@@ -87,7 +92,9 @@ function scalar(field, value, label, isNeeded = false) {
     input.value = field.is === "json" ? JSON.stringify(value, null, 2) : String(value);
   }
   const kind = el("span", { class: "kind" }, field.is);
-  const element = el("div", { class: "field" }, el("label", { for: id }, label, " ", kind), input);
+  const about = help(field);
+  if (about.length > 0) input.setAttribute("aria-describedby", about[0].id);
+  const element = el("div", { class: "field" }, el("label", { for: id }, label, " ", kind), ...about, input);
   return { element, get: () => read(field, input, label, isNeeded) };
 }
 
@@ -133,7 +140,8 @@ class Nested {
     this.inside = el("div", { class: "inside" });
     this.button = el("button", { type: "button", class: "small", "aria-expanded": "false" }, `Set ${label}`);
     const legend = el("legend", {}, label, " ", el("span", { class: "kind" }, field.message));
-    this.element = el("fieldset", {}, legend, this.button, this.inside);
+    const about = help(field);
+    this.element = el("fieldset", { "aria-describedby": about[0]?.id }, legend, ...about, this.button, this.inside);
     this.label = label;
     this.button.addEventListener("click", () => {
       if (this.fields) this.clear();
@@ -175,7 +183,8 @@ class Rows {
       this.rows.at(-1).element.querySelector("input, select, textarea, button")?.focus();
     });
     const legend = el("legend", {}, field.name, " ", el("span", { class: "kind" }, kind));
-    this.element = el("fieldset", {}, legend, this.list, add);
+    const about = help(field);
+    this.element = el("fieldset", { "aria-describedby": about[0]?.id }, legend, ...about, this.list, add);
     for (const value of values) this.add(messages, field, value);
   }
 
@@ -183,10 +192,11 @@ class Rows {
     const [key, inner] = this.isMap ? value : [undefined, value];
     const number = this.rows.length + 1;
     const label = this.isMap ? `value ${number}` : `${field.name} ${number}`;
-    const isMessage = field.is === "message";
+    // What is said of the field stands above all of its rows.
+    const one = { ...field, description: undefined };
     const row = {
       key: this.isMap ? scalar({ is: field.keys, values: [] }, key, `key ${number}`, true) : undefined,
-      value: isMessage ? new Nested(messages, field, inner ?? {}, label) : scalar(field, inner, label, true),
+      value: one.is === "message" ? new Nested(messages, one, inner ?? {}, label) : scalar(one, inner, label, true),
     };
     const remove = el("button", { type: "button", class: "small", "aria-label": `Remove ${label}` }, "Remove");
     const parts = row.key ? [row.key.element, row.value.element] : [row.value.element];
