@@ -155,14 +155,15 @@ mod tests {
 
     #[test]
     fn watching_ends_with_the_runtime() {
+        let watched = Watched::new();
+        watched.stall(SEEN + 3 * TICK);
+        assert!(!watched.health.is_ready());
         let Watched {
             watching,
             handlers,
-            health,
+            health: _,
             task,
-        } = Watched::new();
-        watching.block_on(async { sleep(SEEN + 3 * TICK).await });
-        assert!(!health.is_ready());
+        } = watched;
         drop(handlers);
         watching.block_on(task).unwrap();
     }
