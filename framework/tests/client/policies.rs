@@ -113,13 +113,14 @@ async fn the_own_zone_comes_first_while_it_has_a_node() {
     let client = Client::builder(registry).zone("a").build().unwrap();
     let channel = client.channel("greeter");
     ready(&channel, 3).await;
-    let near = answers(&channel, &CallOptions::new(), 50).await;
-    // A call looks elsewhere now and then when this machine is slow.
-    assert!(near.get("n01").is_none_or(|far| *far <= 5), "{near:?}");
-    let near = answers(&channel, &CallOptions::new().zone("b"), 50).await;
-    assert!(near.get("n01").is_some_and(|near| *near >= 45), "{near:?}");
-    let all = answers(&channel, &CallOptions::new().zone(""), 100).await;
-    assert_eq!(all.len(), 3, "{all:?}");
+    let near = answers(&channel, &CallOptions::new(), 200).await;
+    // Calls look elsewhere when this machine is slow; of three nodes that are all alike each would get 67.
+    assert!(near.get("n01").is_none_or(|far| *far <= 50), "{near:?}");
+    let near = answers(&channel, &CallOptions::new().zone("b"), 200).await;
+    assert!(near.get("n01").is_some_and(|near| *near >= 100), "{near:?}");
+    let anywhere = CallOptions::new().zone("").policy(Policy::RoundRobin);
+    let all = answers(&channel, &anywhere, 30).await;
+    assert_eq!(all.into_values().collect::<Vec<_>>(), [10; 3]);
     fakes[0].kill().await;
     fakes[2].kill().await;
     let far = answers(&channel, &CallOptions::new(), 20).await;
