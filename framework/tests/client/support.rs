@@ -1,5 +1,7 @@
 //! Nodes that do as they are told, over real sockets, and the calls made to them.
 
+mod answers;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -9,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Response};
 use micro::{
     Channel, Client, Peer,
@@ -23,11 +25,12 @@ use tokio::{
 use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
+use self::answers::{answer, begin, end, fail, finish, first};
+
 pub(crate) const TTL: Duration = Duration::from_secs(30);
 pub(crate) const HELLO: &str = "/greeter.Say/Hello";
 const INVALID_ARGUMENT: &str = "3";
 const UNAVAILABLE: &str = "14";
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// What a node does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -238,80 +241,6 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
             streams.spawn(handler);
         }
     }
-}
-
-fn fail(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
-    let mut failed = Response::builder()
-        .header("content-type", "application/grpc")
-        .header("grpc-status", code)
-        .header("grpc-message", "no such name");
-    if let Some(pushback) = pushback {
-        failed = failed.header(PUSHBACK, pushback);
-    }
-    // The caller may have gone.
-    let _ = respond.send_response(failed.body(()).unwrap(), true);
-}
-
-/// Sends headers, and then the failure in trailers.
-fn end(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
-    let Ok(mut stream) = respond.send_response(head(), false) else {
-        return;
-    };
-    let mut trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())]);
-    if let Some(pushback) = pushback {
-        trailers.insert(PUSHBACK, pushback.parse().unwrap());
-    }
-    // The caller may have gone.
-    let _ = stream.send_trailers(trailers);
-}
-
-/// Sends headers, perhaps a message, and then resets the stream.
-async fn begin(respond: &mut h2::server::SendResponse<Bytes>, id: Option<&str>) {
-    let Ok(mut stream) = respond.send_response(head(), false) else {
-        return;
-    };
-    if let Some(id) = id {
-        let _ = stream.send_data(framed(id), false);
-    }
-    // A reset drops what was not sent yet: let the connection send it first.
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    stream.send_reset(h2::Reason::CANCEL);
-}
-
-fn answer(respond: &mut h2::server::SendResponse<Bytes>, id: &str) {
-    first(respond, id).into_iter().for_each(finish);
-}
-
-/// Sends headers and a message.
-fn first(respond: &mut h2::server::SendResponse<Bytes>, id: &str) -> Option<h2::SendStream<Bytes>> {
-    let mut stream = respond.send_response(head(), false).ok()?;
-    // The caller may have gone.
-    let _ = stream.send_data(framed(id), false);
-    Some(stream)
-}
-
-/// Ends an answer well.
-fn finish(mut stream: h2::SendStream<Bytes>) {
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-    // The caller may have gone.
-    let _ = stream.send_trailers(trailers);
-}
-
-fn head() -> Response<()> {
-    let head = Response::builder().header("content-type", "application/grpc");
-    head.body(()).unwrap()
-}
-
-/// A message as gRPC frames it.
-fn framed(text: &str) -> Bytes {
-    let message = prost::Message::encode_to_vec(&text.to_owned());
-    let mut framed = BytesMut::new();
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap());
-    framed.extend_from_slice(&message);
-    framed.freeze()
 }
 
 /// A node of `greeter` as a registry has it.
