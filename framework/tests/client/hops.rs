@@ -192,6 +192,25 @@ async fn a_deadline_is_one_at_every_service_whoever_sees_it_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_is_a_little_ahead_of_the_others_at_its_deadline_makes_no_call_a_cancelled_one() {
+    const CALLS: usize = 20;
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    let (network, client) = two_hops().await;
+    let channel = client
+        .channel("greeter")
+        .options(CallOptions::new().timeout(TIMEOUT));
+    for _ in 0..CALLS {
+        // As a caller's timer does that goes off before the callee's.
+        let ahead = TIMEOUT - Duration::from_millis(5);
+        assert!(time::timeout(ahead, hello(&channel)).await.is_err());
+    }
+    let server = "rpc_server_call_duration";
+    told(&network, BACK, &[server], "DEADLINE_EXCEEDED", CALLS).await;
+    let both = ["rpc_client_call_duration", server];
+    told(&network, FRONT, &both, "DEADLINE_EXCEEDED", CALLS).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_given_up_long_before_its_deadline_is_cancelled_at_every_service() {
     let (network, client) = two_hops().await;
     let channel = client.channel("greeter");
