@@ -52,6 +52,14 @@ async fn a_form_calls_a_method_and_shows_the_answer_and_the_node_with_the_keyboa
     page.keys("greeter.Say/Hello").await;
     page.until("document.querySelector('form.call code')?.textContent === 'POST /greeter/greeter.Say/Hello'")
         .await;
+    // What the proto file says of the method and of its field.
+    let about = page
+        .text("document.querySelector('form.call > .help').textContent")
+        .await;
+    assert_eq!(about, "Greets once.");
+    let about = "const input = document.querySelector('form.call .field input'); \
+        return document.getElementById(input.getAttribute('aria-describedby')).textContent";
+    assert_eq!(page.run(about).await, "Who is greeted; must not be empty.");
     // Over the two ways to write a request and the example to the first field.
     for _ in 0..4 {
         page.keys(TAB).await;
