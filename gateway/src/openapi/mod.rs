@@ -1,6 +1,8 @@
 //! `/openapi.json`: all that can be called, as OpenAPI 3.1.
 
 mod document;
+#[cfg(test)]
+mod official;
 mod parameters;
 mod paths;
 mod schema;
