@@ -94,7 +94,8 @@ Examples:
   micro completions zsh >> ~/.zshrc
   micro completions fish > ~/.config/fish/completions/micro.fish
 
-Services and methods are looked up as they are completed, for at most 2 s.
+Services and methods are looked up as they are completed, for at most 2 s. zsh needs its own completion set up before: \
+`autoload -Uz compinit && compinit`.
 
 Exit codes: 0 when it is written, 1 when it cannot be.";
 

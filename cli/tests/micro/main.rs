@@ -4,6 +4,8 @@
 
 mod bench;
 mod call;
+#[cfg(target_os = "linux")]
+mod colours;
 mod completions;
 mod gateway;
 mod gateway_tls;
