@@ -83,7 +83,7 @@ fn the_greeter_is_run_called_killed_and_stopped() {
         )),
         "{line}"
     );
-    let shown = both_ready(address, &BTreeSet::new());
+    let at_first = both_ready(address, &BTreeSet::new());
     let curl = run.errors_until("    curl ").pop().unwrap();
     let (_, port) = address.split_once(':').unwrap();
     assert_eq!(
@@ -163,8 +163,12 @@ fn the_greeter_is_run_called_killed_and_stopped() {
         success(greeting)
     );
     run.errors_until("is ready");
-    let now = both_ready(address, &shown);
-    assert_eq!(now.intersection(&shown).count(), 1, "{now:?}, before {shown:?}");
+    let now = both_ready(address, &at_first);
+    assert_eq!(
+        now.intersection(&at_first).count(),
+        1,
+        "{now:?}, before {at_first:?}"
+    );
     hundred_more();
     run.signal(Signal::SIGINT);
     let pressed = Instant::now();
