@@ -168,7 +168,7 @@ impl Connection {
         let sending = if is_empty { None } else { send(body, stream).await };
         self.batch.add();
         match answer.await {
-            Ok(response) => Ok(response.map(|stream| Incoming::new(stream, sending))),
+            Ok(response) => Ok(Incoming::answer(response, sending)),
             Err(error) => Err(Unanswered {
                 error,
                 is_unsent: self.traffic.writes() == writes,

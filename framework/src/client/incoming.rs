@@ -7,9 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Frame;
+use tonic::metadata::MetadataMap;
+use tracing::debug;
 
 use crate::control::Owned;
+
+/// The details of a failure, in base64 (gRPC over HTTP/2, `Status-Details`).
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The frames of an answer. Dropping it before its end cancels the request.
 #[derive(Debug)]
@@ -22,12 +28,29 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(stream: RecvStream, sending: Option<Owned<()>>) -> Self {
-        Self {
+    /// What h2 has of an answer, with the rest of the request.
+    pub(super) fn answer(mut response: Response<RecvStream>, sending: Option<Owned<()>>) -> Response<Self> {
+        drop_what_panics(response.headers_mut());
+        response.map(|stream| Self {
             stream,
             data_ended: false,
             _sending: sending,
-        }
+        })
+    }
+}
+
+/// Drops details that are no base64, with which `tonic::Status::from_header_map` panics, here as in every generated stub. Code
+/// and message say what failed all the same.
+fn drop_what_panics(headers: &mut HeaderMap) {
+    let Some(details) = headers.get(DETAILS) else {
+        return;
+    };
+    let alone = HeaderMap::from_iter([(DETAILS, details.clone())]);
+    let alone = MetadataMap::from_headers(alone);
+    let is_read = |details: &tonic::metadata::BinaryMetadataValue| details.to_bytes().is_ok();
+    if !alone.get_bin(DETAILS.as_str()).is_some_and(is_read) {
+        debug!("the details of a failure are no base64 and are dropped");
+        headers.remove(DETAILS);
     }
 }
 
@@ -54,7 +77,11 @@ impl http_body::Body for Incoming {
             Some(Err(error)) => Err(error),
             None => {
                 this.data_ended = true;
-                ready!(this.stream.poll_trailers(cx)).map(|trailers| trailers.map(Frame::trailers))
+                ready!(this.stream.poll_trailers(cx)).map(|trailers| {
+                    let mut trailers = trailers?;
+                    drop_what_panics(&mut trailers);
+                    Some(Frame::trailers(trailers))
+                })
             }
         };
         Poll::Ready(match frame {

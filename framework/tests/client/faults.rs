@@ -219,3 +219,17 @@ async fn a_stream_outlives_its_client_and_then_its_connection_ends() {
     drop(answer);
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn details_of_a_failure_that_cannot_be_read_leave_its_code_and_message() {
+    for in_trailers in [false, true] {
+        let fake = FakeNode::start("a", Behaviour::Garbled { in_trailers }).await;
+        let (_client, channel) = client(registry_of([&fake]).await);
+        let status = hello(&channel).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert_eq!(status.message().contains("no such name"), !in_trailers, "{status}");
+        assert!(status.details().is_empty());
+        fake.tell(Behaviour::Answer);
+        assert_eq!(hello(&channel).await.unwrap(), "a");
+    }
+}

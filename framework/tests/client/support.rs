@@ -31,6 +31,8 @@ pub(crate) const TTL: Duration = Duration::from_secs(30);
 pub(crate) const HELLO: &str = "/greeter.Say/Hello";
 const INVALID_ARGUMENT: &str = "3";
 const UNAVAILABLE: &str = "14";
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const DETAILS: &str = "grpc-status-details-bin";
 
 /// What a node does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +57,8 @@ pub(crate) enum Behaviour {
     PushedBack(&'static str),
     /// Begins an answer, and ends it with `UNAVAILABLE`, and perhaps this of when to send the call again.
     EndsUnavailable(Option<&'static str>),
+    /// Answers `INVALID_ARGUMENT` with details that are no base64, which come in trailers or at once.
+    Garbled { in_trailers: bool },
     /// Begins an answer, and resets the stream before its message.
     BreakBeforeMessage,
     /// Sends a message, and resets the stream before its end.
@@ -222,8 +226,14 @@ async fn serve(stream: TcpStream, id: String, told: watch::Receiver<Behaviour>, 
                 Behaviour::Fail => fail(&mut respond, INVALID_ARGUMENT, None),
                 Behaviour::Close => return true,
                 Behaviour::Unavailable => fail(&mut respond, UNAVAILABLE, None),
-                Behaviour::PushedBack(when) => fail(&mut respond, UNAVAILABLE, Some(when)),
-                Behaviour::EndsUnavailable(when) => end(&mut respond, UNAVAILABLE, when),
+                Behaviour::PushedBack(when) => fail(&mut respond, UNAVAILABLE, Some((PUSHBACK, when))),
+                Behaviour::EndsUnavailable(when) => {
+                    end(&mut respond, UNAVAILABLE, when.map(|when| (PUSHBACK, when)));
+                }
+                Behaviour::Garbled { in_trailers } => {
+                    let fail = if in_trailers { end } else { fail };
+                    fail(&mut respond, INVALID_ARGUMENT, Some((DETAILS, "a\\b")));
+                }
                 Behaviour::BreakBeforeMessage => begin(&mut respond, None).await,
                 Behaviour::BreakAfterMessage => begin(&mut respond, Some(&id)).await,
                 _ => answer(&mut respond, &id),

@@ -3,29 +3,35 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
-
 /// Fails before anything of an answer.
-pub(super) fn fail(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
+pub(super) fn fail(
+    respond: &mut h2::server::SendResponse<Bytes>,
+    code: &str,
+    said: Option<(&'static str, &str)>,
+) {
     let mut failed = Response::builder()
         .header("content-type", "application/grpc")
         .header("grpc-status", code)
         .header("grpc-message", "no such name");
-    if let Some(pushback) = pushback {
-        failed = failed.header(PUSHBACK, pushback);
+    if let Some((name, value)) = said {
+        failed = failed.header(name, value);
     }
     // The caller may have gone.
     let _ = respond.send_response(failed.body(()).unwrap(), true);
 }
 
 /// Sends headers, and then the failure in trailers.
-pub(super) fn end(respond: &mut h2::server::SendResponse<Bytes>, code: &str, pushback: Option<&str>) {
+pub(super) fn end(
+    respond: &mut h2::server::SendResponse<Bytes>,
+    code: &str,
+    said: Option<(&'static str, &str)>,
+) {
     let Ok(mut stream) = respond.send_response(head(), false) else {
         return;
     };
     let mut trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())]);
-    if let Some(pushback) = pushback {
-        trailers.insert(PUSHBACK, pushback.parse().unwrap());
+    if let Some((name, value)) = said {
+        trailers.insert(name, value.parse().unwrap());
     }
     // The caller may have gone.
     let _ = stream.send_trailers(trailers);
