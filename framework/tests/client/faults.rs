@@ -227,7 +227,11 @@ async fn details_of_a_failure_that_cannot_be_read_leave_its_code_and_message() {
         let (_client, channel) = client(registry_of([&fake]).await);
         let status = hello(&channel).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-        assert_eq!(status.message().contains("no such name"), !in_trailers, "{status}");
+        assert_eq!(
+            status.message().contains("no such name"),
+            !in_trailers,
+            "{status}"
+        );
         assert!(status.details().is_empty());
         fake.tell(Behaviour::Answer);
         assert_eq!(hello(&channel).await.unwrap(), "a");
