@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use micro::{CallOptions, Client, Policy, registry::Registry};
+use micro::{CallOptions, Client, ClientBuilder, Policy, registry::Registry};
 use tonic::{Code, Request};
 
 use crate::support::{
@@ -146,8 +146,8 @@ async fn what_stands_in_for_nodes_of_the_subset_is_let_go_when_they_are_back() {
     eventually("the subset alone is used", async || used().await == subset).await;
 }
 
-#[tokio::test]
-async fn clients_choose_different_subsets() {
+/// The nodes that 16 clients use together, of 16 nodes two each.
+async fn used_by_many(adjust: impl Fn(ClientBuilder) -> ClientBuilder) -> BTreeSet<String> {
     let mut nodes = Vec::new();
     for at in 0..16 {
         nodes.push(FakeNode::start(&format!("n{at:02}"), Behaviour::Answer).await);
@@ -155,32 +155,23 @@ async fn clients_choose_different_subsets() {
     let registry = registry_of(&nodes).await;
     let mut used = BTreeSet::new();
     for _ in 0..16 {
-        let client = Client::builder(Arc::clone(&registry) as Arc<dyn Registry>)
-            .subset(2)
-            .build()
-            .unwrap();
+        let client = Client::builder(Arc::clone(&registry) as Arc<dyn Registry>).subset(2);
+        let client = adjust(client).build().unwrap();
         used.extend(load(&client.channel("greeter"), 20, 4).await.0.into_keys());
     }
-    // Of 16 nodes, 16 clients with one and the same subset would use 2.
+    used
+}
+
+#[tokio::test]
+async fn clients_choose_different_subsets() {
+    let used = used_by_many(|client| client).await;
+    // 16 clients with one and the same subset would use 2.
     assert!(used.len() > 6, "{used:?}");
 }
 
 #[tokio::test]
 async fn clients_of_one_seed_choose_the_same_subset() {
-    let mut nodes = Vec::new();
-    for at in 0..16 {
-        nodes.push(FakeNode::start(&format!("n{at:02}"), Behaviour::Answer).await);
-    }
-    let registry = registry_of(&nodes).await;
-    let mut used = BTreeSet::new();
-    for _ in 0..16 {
-        let client = Client::builder(Arc::clone(&registry) as Arc<dyn Registry>)
-            .subset(2)
-            .subset_seed("orders-1")
-            .build()
-            .unwrap();
-        used.extend(load(&client.channel("greeter"), 20, 4).await.0.into_keys());
-    }
+    let used = used_by_many(|client| client.subset_seed("orders-1")).await;
     assert_eq!(used.len(), 2, "{used:?}");
 }
 

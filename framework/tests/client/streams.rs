@@ -70,6 +70,16 @@ async fn in_flight(channel: &Channel) -> u32 {
     channel.endpoints().await.unwrap()[0].in_flight
 }
 
+/// A stream of the server's that has begun.
+async fn greetings(channel: &Channel) -> Streaming<String> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = ProstCodec::<String, String>::default();
+    let path = PathAndQuery::from_static("/greeter.Say/Greetings");
+    let answer = grpc.server_streaming(Request::new("Ada".to_owned()), path, codec);
+    answer.await.unwrap().into_inner()
+}
+
 /// Takes what comes of a stream that has begun: it counts until its end, however long its caller keeps it.
 async fn counts_until_its_end(mut stream: Streaming<String>, node: &FakeNode, channel: &Channel) {
     assert_eq!(stream.message().await.unwrap().as_deref(), Some("a"));
@@ -85,12 +95,7 @@ async fn counts_until_its_end(mut stream: Streaming<String>, node: &FakeNode, ch
 async fn a_server_s_stream_counts_as_a_call_until_its_end() {
     let node = FakeNode::start("a", Behaviour::Follow).await;
     let (_client, channel) = client(registry_of([&node]).await);
-    let mut grpc = Grpc::new(channel.clone());
-    grpc.ready().await.unwrap();
-    let codec = ProstCodec::<String, String>::default();
-    let path = PathAndQuery::from_static("/greeter.Say/Greetings");
-    let answer = grpc.server_streaming(Request::new("Ada".to_owned()), path, codec);
-    let stream = answer.await.unwrap().into_inner();
+    let stream = greetings(&channel).await;
     counts_until_its_end(stream, &node, &channel).await;
 }
 
@@ -117,12 +122,7 @@ async fn a_stream_of_both_counts_as_a_call_until_its_end() {
 async fn a_stream_that_is_dropped_counts_no_more() {
     let node = FakeNode::start("a", Behaviour::Follow).await;
     let (_client, channel) = client(registry_of([&node]).await);
-    let mut grpc = Grpc::new(channel.clone());
-    grpc.ready().await.unwrap();
-    let codec = ProstCodec::<String, String>::default();
-    let path = PathAndQuery::from_static("/greeter.Say/Greetings");
-    let answer = grpc.server_streaming(Request::new("Ada".to_owned()), path, codec);
-    let mut stream = answer.await.unwrap().into_inner();
+    let mut stream = greetings(&channel).await;
     assert_eq!(stream.message().await.unwrap().as_deref(), Some("a"));
     assert_eq!(in_flight(&channel).await, 1);
     drop(stream);
