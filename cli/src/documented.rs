@@ -152,20 +152,9 @@ fn manifests_give_the_way_down_its_time_and_lead_to_the_port_of_the_image() {
     assert_eq!(said(service, "targetPort: "), port);
     let variables: Vec<_> = deployment
         .lines()
-        .filter_map(|line| {
-            line.trim()
-                .strip_prefix("- {name: MICRO_")?
-                .split_once(", value: ")
-        })
+        .filter_map(|line| line.trim().strip_prefix("- {name: ")?.split_once(", value: "))
+        .filter(|(name, _)| name.starts_with("MICRO_"))
         .map(|(name, value)| (name, value.trim_end_matches('}').trim_matches('"')))
-        .collect();
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (format!("MICRO_{name}"), *value))
-        .collect();
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (name.as_str(), *value))
         .collect();
     assert_eq!(variables.len(), 3, "{deployment}");
     let address = variables.iter().find(|(name, _)| *name == "MICRO_SERVER_ADDRESS");
