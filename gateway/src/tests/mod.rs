@@ -1,10 +1,12 @@
 //! Whole requests, through the gateway to a server that describes itself.
 
 mod annotated;
+mod browser;
 mod calls;
 mod dashboard;
 mod edge;
 mod grpc_web;
+mod guarded_web;
 mod hostile;
 mod metrics;
 pub(crate) mod support;

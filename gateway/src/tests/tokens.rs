@@ -21,10 +21,11 @@ use tower::ServiceExt;
 use super::support::{Answer, Shop, send};
 
 const EC: &[u8] = include_bytes!("keys/ec.pem");
-const EC_PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/keys/ec.pub.pem");
+pub(super) const EC_PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/keys/ec.pub.pem");
 const ADA: &str = r#"{"name":"Ada"}"#;
 
-fn token(claims: &Value) -> String {
+/// What a request says that has a token with these claims, beside who it is and how long that holds.
+pub(super) fn token(claims: &Value) -> String {
     let mut all = json!({ "sub": "ada", "exp": get_current_timestamp() + 600 });
     all.as_object_mut()
         .unwrap()
@@ -36,7 +37,8 @@ fn token(claims: &Value) -> String {
     )
 }
 
-async fn shop(tokens: &str) -> Shop {
+/// A shop whose callers need tokens.
+pub(super) async fn shop(tokens: &str) -> Shop {
     let table = format!(
         "export = ['shop']\nforward = ['authorization', 'x-user']\n[tokens]\nkeys = '{EC_PUBLIC}'\n{tokens}"
     );
