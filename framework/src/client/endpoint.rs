@@ -1,5 +1,7 @@
 //! One node as the control task sees it: idle, connecting, ready or backing off.
 
+mod failing;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -8,6 +10,7 @@ use std::{
 use micro_registry::Node;
 use tokio::time::Instant;
 
+use self::failing::DOUBT_INTERVAL;
 use super::{
     candidate::{Candidate, Flags, authority},
     connection::Connection,
@@ -28,9 +31,6 @@ const BACKOFF_FACTOR: f64 = 1.6;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long a server that is another service is left alone, unless its record changes.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// How far apart are the times at which a node must prove that it is there, while it is not left out for longer: a call that
-/// takes long costs no more connections than this.
-const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection that ended sooner than this and answered no call counts as a failed connect.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
 
@@ -280,43 +280,6 @@ impl Endpoint {
     /// Remembers what went wrong.
     pub(super) fn set_last_error(&mut self, error: impl Into<Arc<str>>, now: Instant) {
         self.flags.last_failure.set(error, now);
-    }
-
-    /// Leaves the node out of the picks for a while, if its calls fail in a row; says whether that is news.
-    pub(super) fn eject_outlier(&mut self, now: Instant) -> bool {
-        let silence = self.flags.streak.is_silence();
-        let ejected = self.ejection.update(&self.flags.streak, now);
-        if ejected {
-            let last = self.flags.last_failure.shown(now);
-            let last = last.map(|(text, _)| format!(", the last with {text}"));
-            let last = last.unwrap_or_default();
-            self.set_last_error(format!("calls in a row failed{last}"), now);
-        }
-        if silence && ejected {
-            self.doubt(now);
-        }
-        ejected
-    }
-
-    /// Leaves the node out until a new connection speaks, if calls got no answer; but not again and again, as a
-    /// node may be there and its methods slow.
-    pub(super) fn doubt_silence(&mut self, now: Instant) {
-        let is_over = |at: Instant| now.duration_since(at) >= DOUBT_INTERVAL;
-        if self.flags.streak.is_doubtful() && self.doubted_at.is_none_or(is_over) {
-            self.doubt(now);
-        }
-    }
-
-    fn doubt(&mut self, now: Instant) {
-        self.doubted_since = Some(now);
-        self.doubted_at = Some(now);
-    }
-
-    /// Whether it has answered nothing since it was left out because it answered nothing. One that the registry no
-    /// longer lists gets no new connection, so it is tried again when its time is over.
-    fn is_doubted(&self) -> bool {
-        let silent = |since| self.spot.load.is_silent_since(since);
-        self.held_until.is_none() && self.doubted_since.is_some_and(silent)
     }
 
     /// Forgets connections that take no new streams: their last ones end without us.
