@@ -77,7 +77,7 @@ impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
     pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
         let endpoint = Arc::clone(&place.endpoint);
-        place.traced = self.observed.attempt(&endpoint, previous);
+        place.traced = self.observed.attempt(self, &endpoint, previous);
         let request = match self.request(&place, previous) {
             Ok(request) => request,
             Err(status) => return Attempt::Failed { status, endpoint },

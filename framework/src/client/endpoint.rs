@@ -305,7 +305,11 @@ impl Endpoint {
 
     /// What calls pick from; `None` while nothing is ready.
     pub(super) fn ready(&mut self, now: Instant) -> Option<Arc<Candidate>> {
-        let ejected = self.ejection.is_ejected(now) || self.is_doubted() || self.is_out_of_service();
+        let failing = self.ejection.is_ejected(now) || self.is_doubted();
+        if !failing {
+            self.ejection.over();
+        }
+        let ejected = failing || self.is_out_of_service();
         let is_current = |published: &Arc<Candidate>| published.ejected == ejected;
         if !self.published.as_ref().is_some_and(is_current) {
             self.published = if self.is_ready() {

@@ -146,6 +146,19 @@ pub(super) enum Waited {
     GivenUp,
 }
 
+impl Waited {
+    const ALL: [Self; 3] = [Self::Found, Self::Nobody, Self::GivenUp];
+
+    /// As a label.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Nobody => "nobody",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
 impl Default for Meter {
     fn default() -> Self {
         Self::with(|_, _| Counter::noop(), None, None)
@@ -172,13 +185,13 @@ impl Meter {
         gauges: Option<Gauges>,
     ) -> Self {
         let attempts = |cause| counter(ATTEMPTS, Some(("micro.cause", cause)));
-        let waits = |outcome| counter(WAITS, Some(("micro.outcome", outcome)));
+        let waits = |outcome: Waited| counter(WAITS, Some(("micro.outcome", outcome.name())));
         let failures = |reason| counter(FAILED_CONNECTIONS, Some(("micro.reason", reason)));
         Self {
             calls,
             // In the order of the enums.
             attempts: ["call", "unsent", "failed", "hedge"].map(attempts),
-            waits: ["found", "nobody", "given_up"].map(waits),
+            waits: Waited::ALL.map(waits),
             budget_exhausted: counter(BUDGET_EXHAUSTED, None),
             ejections: counter(EJECTIONS, None),
             opened_connections: counter(OPENED_CONNECTIONS, None),

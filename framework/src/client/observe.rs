@@ -1,4 +1,4 @@
-//! A call as those who watch see it: how long it took, how it ended, and a span for it and for each of its attempts.
+//! A call as those who watch see it: how long it took, how it ended, and spans for it, its attempts and its waits.
 
 use std::{mem, sync::Arc};
 
@@ -6,9 +6,13 @@ use http::HeaderMap;
 use micro_registry::Host;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tracing::{Span, field::Empty, info_span};
+use tracing::{
+    Span,
+    field::{self, Empty},
+    info_span,
+};
 
-use super::{candidate::Candidate, peer::Peer, target::Target};
+use super::{call::Call, candidate::Candidate, meter::Waited, peer::Peer, target::Target};
 use crate::{
     context::CallContext,
     grpc_timeout::given_up_after,
@@ -50,10 +54,18 @@ impl Observed {
         }))
     }
 
-    /// An attempt at `endpoint` begins.
-    pub(super) fn attempt(&self, endpoint: &Candidate, previous: u32) -> Traced {
+    /// An attempt of `call` at `endpoint` begins.
+    pub(super) fn attempt(&self, call: &Call, endpoint: &Candidate, previous: u32) -> Traced {
         match &self.0 {
-            Some(Watched { span, .. }) => span.attempt(&endpoint.peer, previous),
+            Some(Watched { span, .. }) => span.attempt(call, &endpoint.peer, previous),
+            None => Traced::default(),
+        }
+    }
+
+    /// A pick begins to wait: no node had room at once.
+    pub(super) fn pick(&self) -> Traced {
+        match &self.0 {
+            Some(Watched { span, .. }) => span.pick(),
             None => Traced::default(),
         }
     }
@@ -159,13 +171,13 @@ impl Traced {
         Self(Some(Box::new(span)))
     }
 
-    fn attempt(&self, peer: &Peer, previous: u32) -> Self {
-        let Some(call) = &self.0 else {
+    fn attempt(&self, call: &Call, peer: &Peer, previous: u32) -> Self {
+        let Some(parent) = &self.0 else {
             return Self::default();
         };
         // To OpenTelemetry a call with all its attempts is one client's span; another below it would be another call.
         let span = info_span!(
-            parent: &**call,
+            parent: &**parent,
             "attempt",
             otel.kind = "internal",
             otel.status_code = Empty,
@@ -175,13 +187,31 @@ impl Traced {
             network.peer.port = Empty,
             micro.node.id = Empty,
             micro.previous_attempts = previous,
+            micro.policy = Empty,
+            micro.candidates = Empty,
         );
         if span.is_disabled() {
             return Self::default();
         }
+        // A pick takes less time than a span of its own would.
+        if let Some((policy, candidates)) = call.choice() {
+            span.record("micro.policy", field::display(policy));
+            span.record("micro.candidates", candidates);
+        }
         let traced = Self(Some(Box::new(span)));
         traced.record_peer(peer);
         traced
+    }
+
+    fn pick(&self) -> Self {
+        let Some(parent) = &self.0 else {
+            return Self::default();
+        };
+        let span = info_span!(parent: &**parent, "pick", otel.kind = "internal", micro.outcome = Empty);
+        if span.is_disabled() {
+            return Self::default();
+        }
+        Self(Some(Box::new(span)))
     }
 
     fn record_peer(&self, peer: &Peer) {
@@ -193,6 +223,13 @@ impl Traced {
                 span.record("network.peer.port", address.port());
             }
             span.record("micro.node.id", peer.node_id());
+        }
+    }
+
+    /// Takes in what came of waiting for a node, which ends it.
+    pub(super) fn record_outcome(&mut self, outcome: Waited) {
+        if let Some(span) = self.0.take() {
+            span.record("micro.outcome", outcome.name());
         }
     }
 

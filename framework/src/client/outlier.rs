@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use micro_registry::Node;
 use tokio::time::Instant;
 use tonic::Code;
+use tracing::{Span, info_span};
 
 use super::{picker::Nodes, streak::Streak};
 
@@ -20,6 +22,9 @@ pub(super) struct Ejection {
     until: Option<Instant>,
     /// How often it was, of late.
     times: u32,
+    /// Where somebody subscribes to it: lasts from the ejection until calls may go there again. In a box: hardly any
+    /// endpoint has one, and every one would carry its size.
+    pub(super) span: Option<Box<Span>>,
 }
 
 impl Ejection {
@@ -38,6 +43,25 @@ impl Ejection {
         self.times = self.times.saturating_add(1);
         self.until = Some(now + EJECTED_FOR.saturating_mul(self.times).min(EJECTED_MAX));
         true
+    }
+
+    /// Begins the span of the ejection of `node` that was news just now.
+    pub(super) fn trace(&mut self, node: &Node) {
+        let span = info_span!(
+            parent: None,
+            "ejection",
+            micro.service = node.service().as_str(),
+            micro.node.id = node.id(),
+            server.address = %node.address().host(),
+            server.port = node.address().port(),
+            micro.ejections = self.times,
+        );
+        self.span = (!span.is_disabled()).then(|| Box::new(span));
+    }
+
+    /// Ends that span, as calls may go there again.
+    pub(super) fn over(&mut self) {
+        drop(self.span.take());
     }
 
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
@@ -73,7 +97,6 @@ pub(super) fn is_failure(code: Code) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
-    use micro_registry::Node;
     use proptest::prelude::*;
     use tokio::time;
 

@@ -9,8 +9,9 @@ use super::{
     call::Call,
     candidate::Candidate,
     meter::Waited,
+    observe::Traced,
     picker::{self, Picker},
-    policy::CallInfo,
+    policy::{CallInfo, Policy},
     response::Place,
 };
 
@@ -74,6 +75,18 @@ impl Call {
         };
         let shared = Arc::clone(&self.target.shared);
         Some(Place::new(&chosen, shared, now, self.times.headers))
+    }
+
+    /// By what its nodes are chosen, and among how many, for those who watch; `None` where the call names its node.
+    pub(super) fn choice(&self) -> Option<(&Policy, usize)> {
+        if self.options.node.is_some() {
+            return None;
+        }
+        let selection = self.options.selection.as_ref();
+        let own = selection.and_then(|selection| selection.policy.as_ref());
+        let policy = own.unwrap_or(&self.target.settings.policy);
+        let candidates = self.target.shared.picker().view(selection)?.usable.len();
+        Some((policy, candidates))
     }
 
     /// The endpoints that this call may go to.
@@ -169,6 +182,8 @@ impl Call {
 /// Tells of a call that waited for a free stream.
 struct Metered<'a> {
     call: &'a Call,
+    /// The wait's span.
+    traced: Traced,
     /// What has come of it.
     outcome: Waited,
 }
@@ -177,6 +192,7 @@ impl<'a> Metered<'a> {
     fn new(call: &'a Call) -> Self {
         Self {
             call,
+            traced: call.observed.pick(),
             outcome: Waited::GivenUp,
         }
     }
@@ -185,5 +201,6 @@ impl<'a> Metered<'a> {
 impl Drop for Metered<'_> {
     fn drop(&mut self) {
         self.call.target.meter.waited(self.outcome);
+        self.traced.record_outcome(self.outcome);
     }
 }

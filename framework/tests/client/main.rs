@@ -12,6 +12,7 @@ mod picking;
 mod policies;
 mod reach;
 mod retries;
+mod spans;
 mod streams;
 mod support;
 mod telemetry;

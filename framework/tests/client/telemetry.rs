@@ -1,19 +1,14 @@
 //! What a client tells of its calls, nodes and connections.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use micro::{
     CallOptions, Channel, Client, Policy, Telemetry,
     registry::{Idempotency, Registry},
 };
 use tonic::Code;
-use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::support::{Behaviour, FakeNode, client, eventually, hello, load, registry_of, with_methods};
+use crate::support::{Behaviour, FakeNode, eventually, hello, load, registry_of, with_methods};
 
 /// The value of a series, `name{labels}` as it is rendered; `None` where there is none.
 fn value(telemetry: &Telemetry, series: &str) -> Option<f64> {
@@ -210,74 +205,4 @@ async fn calls_that_find_no_node_at_once_are_told() {
     let (telemetry, _client, channel) = recording(registry_of([&node]).await).await;
     hello(&channel).await.unwrap();
     told(&telemetry, &by("waits_total", "outcome", "found"), 1.0).await;
-}
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_call_has_a_span_and_each_attempt_one_below_it() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_span_events(FmtSpan::CLOSE)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    // This thread's alone, on which all of the test's runtime is.
-    // With a second subscriber, a span that another test's thread is the first to reach asks all of them whether it is
-    // wanted; with one alone it asks that thread's, which is none, and nobody sees it from then on.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // Nobody records: spans are there without it.
-    let node = FakeNode::start("a", Behaviour::Answer).await;
-    let (_client, channel) = client(registry_of([&node]).await);
-    hello(&channel).await.unwrap();
-    node.tell(Behaviour::Fail);
-    hello(&channel).await.unwrap_err();
-
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let of_call = |line: &&str| line.contains(": close ") && line.contains("client_call{");
-    let closed: Vec<_> = text.lines().filter(of_call).collect();
-    for (code, ended) in [("OK", 0), ("INVALID_ARGUMENT", 2)] {
-        // The attempt ends first.
-        let [attempt, call] = [closed[ended], closed[ended + 1]];
-        assert!(
-            attempt.contains(":attempt{") && !call.contains(":attempt{"),
-            "{text}"
-        );
-        for part in [
-            "client_call{",
-            "rpc.system.name=\"grpc\"",
-            "rpc.method=\"greeter.Say/Hello\"",
-            "micro.service=\"greeter\"",
-            "micro.node.id=\"a\"",
-            "server.address=\"greeter\"",
-            "network.peer.address=\"127.0.0.1\"",
-            &format!("network.peer.port={}", node.node.address().port()),
-            &format!("rpc.response.status_code=\"{code}\""),
-        ] {
-            assert_eq!(call.matches(part).count(), 1, "{part} is not once in\n{call}");
-        }
-        let error = format!("error.type=\"{code}\"");
-        for ended in [attempt, call] {
-            assert_eq!(ended.contains(&error), code != "OK", "{ended}");
-        }
-        assert_eq!(
-            attempt.matches(&format!("status_code=\"{code}\"")).count(),
-            1,
-            "{attempt}"
-        );
-    }
 }

@@ -20,6 +20,7 @@ impl Endpoint {
             let last = last.map(|(text, _)| format!(", the last with {text}"));
             let last = last.unwrap_or_default();
             self.set_last_error(format!("calls in a row failed{last}"), now);
+            self.ejection.trace(&self.node);
         }
         if silence && ejected {
             self.doubt(now);

@@ -137,6 +137,29 @@ async fn a_node_that_answers_nothing_is_left_out_until_a_new_connection_speaks()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ejection_has_a_span_for_as_long_as_calls_do_not_go_there() {
+    // With a second subscriber another test's thread, which has none, cannot decide that nobody wants the span.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _subscribed = tracing::subscriber::set_default(tracing_subscriber::registry());
+    for answered in [true, false] {
+        let (mut endpoint, _connection, _driver) = ready(Instant::now()).await;
+        let now = Instant::now() + Duration::from_secs(1);
+        fail(&mut endpoint, answered, now);
+        let is_traced = |endpoint: &mut Endpoint, later: u64| {
+            let candidate = endpoint.ready(now + Duration::from_millis(later)).unwrap();
+            assert_eq!(candidate.ejected, endpoint.ejection.span.is_some(), "{later}");
+            candidate.ejected
+        };
+        assert!(is_traced(&mut endpoint, 4_999));
+        // One that answered nothing has to prove itself besides.
+        assert_eq!(is_traced(&mut endpoint, 5_000), !answered);
+        let (speaks, _driver) = connection(2, 1).await;
+        endpoint.connected(Arc::new(speaks), None, now);
+        assert!(!is_traced(&mut endpoint, 5_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_answers_needs_no_new_connection() {
     for (fails_silently, answers_later, held) in
         [(false, false, false), (true, true, false), (true, false, true)]
