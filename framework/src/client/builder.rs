@@ -136,7 +136,7 @@ impl ClientBuilder {
     }
 
     /// Sets how many bytes of one answer may wait in memory for whoever reads it; the node waits with more. What comes from
-    /// far takes its time for each such portion. Default: 2 MiB.
+    /// far takes its time for each such portion. At most 2³¹ − 1. Default: 2 MiB.
     pub fn stream_window(mut self, bytes: u32) -> Self {
         self.settings.stream_window = bytes;
         self

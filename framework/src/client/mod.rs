@@ -83,7 +83,7 @@ pub use self::{
     policy::{Balancer, CallInfo, CustomPolicy, Pick, Policy},
     status::{EndpointState, EndpointStatus, ServiceStatus},
 };
-pub(crate) use self::{reach::Range, settings::Settings};
+pub(crate) use self::{connection::WINDOW_MAX, reach::Range, settings::Settings};
 
 type BoxService = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 

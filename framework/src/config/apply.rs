@@ -2,7 +2,11 @@
 
 use std::mem;
 
-use super::{Loaded, node::Metadata};
+use super::{
+    Loaded,
+    node::Metadata,
+    value::{Count, Window},
+};
 use crate::{
     backends::RegistrySettings,
     client, server,
@@ -153,6 +157,8 @@ impl Loaded {
             &mut settings.keepalive_timeout,
             typed.keepalive_timeout.map(|span| span.0),
         );
+        let stream_window = typed.stream_window.map(|Count(Window(bytes))| bytes);
+        set(&mut settings.stream_window, stream_window);
         set(&mut settings.retries, typed.retries.map(|retries| retries.0));
         set(&mut settings.hedge_delay, typed.hedge_delay.map(|span| span.0));
         set(&mut settings.tls, typed.tls.settings().map(Some));

@@ -225,6 +225,31 @@ fn a_value_that_is_not_allowed_is_refused_by_file_and_key() {
             "server.metadata",
             "without NUL",
         ),
+        (
+            "[server]\nstreams_max = 4294967296",
+            "server.streams_max",
+            "expected a whole number from 1 to 4294967295",
+        ),
+        (
+            "[server]\ncalls_max = 0",
+            "server.calls_max",
+            "expected a whole number of at least 1",
+        ),
+        (
+            "[client]\nstream_window = 0",
+            "client.stream_window",
+            "expected a whole number from 1 to 2147483647",
+        ),
+        (
+            "[client]\nstream_window = 2147483648",
+            "client.stream_window",
+            "expected a whole number from 1 to 2147483647",
+        ),
+        (
+            "[client]\nstream_window = '2 MiB'",
+            "client.stream_window",
+            "expected a whole number from 1 to 2147483647",
+        ),
         ("server = 1", "server", "expected a table"),
         (
             "[registry]\naddress = [1]",
@@ -282,6 +307,13 @@ fn a_file_that_was_named_and_is_missing_is_an_error() {
     let error = Loaded::load(&Environment::Given(variables.into())).unwrap_err();
     assert!(error.to_string().contains("read /nowhere/micro.toml"), "{error}");
     assert!(Loaded::load(&Environment::Given(Default::default())).is_ok());
+}
+
+#[test]
+fn the_largest_window_of_http_2_is_allowed() {
+    let loaded = load("[client]\nstream_window = 2147483647", &[]);
+    let set = laid_over_defaults(&loaded.unwrap());
+    assert!(set.contains("stream_window: 2147483647"), "{set}");
 }
 
 #[test]

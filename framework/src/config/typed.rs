@@ -7,7 +7,7 @@ use super::{
     consul, etcd,
     node::{Id, Metadata, Version},
     otlp, tls,
-    value::{Count, Flag, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span},
+    value::{Count, Flag, Keys, List, MaybeSpan, Parsed, Ranges, Repeats, Span, Window},
 };
 use crate::{
     client::Policy,
@@ -98,6 +98,7 @@ pub(super) struct Client {
     pub(super) connections_per_node: Option<Count<usize>>,
     pub(super) keepalive_interval: Option<Span>,
     pub(super) keepalive_timeout: Option<Span>,
+    pub(super) stream_window: Option<Count<Window>>,
     pub(super) retries: Option<Repeats>,
     pub(super) hedge_delay: Option<MaybeSpan>,
     pub(super) tls: tls::Client,

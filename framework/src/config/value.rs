@@ -10,7 +10,10 @@ use std::{
 
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
-use crate::{client::Range, context::Propagation};
+use crate::{
+    client::{Range, WINDOW_MAX},
+    context::Propagation,
+};
 
 /// The longest duration: a year is as good as for ever, and no clock overflows by it.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -145,10 +148,23 @@ pub(super) struct Count<T>(pub(super) T);
 
 /// What a [`Count`] may be held in.
 pub(super) trait Number: Sized {
+    /// The largest that is allowed, where people could come near it.
+    const MAX: Option<u32>;
+
     fn from_count(count: u64) -> Option<Self>;
+
+    /// What is allowed, in words.
+    fn allowed() -> String {
+        match Self::MAX {
+            Some(max) => format!("a whole number from 1 to {max}"),
+            None => "a whole number of at least 1".to_owned(),
+        }
+    }
 }
 
 impl Number for u32 {
+    const MAX: Option<u32> = Some(u32::MAX);
+
     fn from_count(count: u64) -> Option<Self> {
         Self::try_from(count)
             .ok()
@@ -158,11 +174,26 @@ impl Number for u32 {
 }
 
 impl Number for usize {
+    const MAX: Option<u32> = None;
+
     fn from_count(count: u64) -> Option<Self> {
         Self::try_from(count)
             .ok()
             .and_then(NonZeroUsize::new)
             .map(NonZeroUsize::get)
+    }
+}
+
+/// The bytes of a window of HTTP/2, of which there may be as many as RFC 9113 allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window(pub(super) u32);
+
+impl Number for Window {
+    const MAX: Option<u32> = Some(WINDOW_MAX);
+
+    fn from_count(count: u64) -> Option<Self> {
+        let bytes = u32::from_count(count)?;
+        (bytes <= WINDOW_MAX).then_some(Self(bytes))
     }
 }
 
@@ -173,7 +204,7 @@ impl<'de, T: Number> Deserialize<'de> for Count<T> {
             type Value = Count<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of at least 1")
+                f.write_str(&T::allowed())
             }
 
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Count<T>, E> {
@@ -181,11 +212,7 @@ impl<'de, T: Number> Deserialize<'de> for Count<T> {
                     .ok()
                     .and_then(T::from_count)
                     .map(Count)
-                    .ok_or_else(|| {
-                        E::custom(format!(
-                            "{number} is out of range, expected a whole number of at least 1"
-                        ))
-                    })
+                    .ok_or_else(|| E::custom(format!("{number} is out of range, expected {}", T::allowed())))
             }
         }
         deserializer.deserialize_any(Form(PhantomData))
