@@ -1,6 +1,6 @@
 //! The reference says everything that can be set, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -77,20 +77,40 @@ fn every_limit_of_server_and_client_can_be_set() {
         .collect();
     let loaded = load(&changed, &[]).unwrap();
     let (before, after) = (defaults(), laid_over_defaults(&loaded));
-    let same: Vec<_> = before
-        .lines()
-        .zip(after.lines())
-        .filter(|(before, after)| {
-            before == after && before.contains(": ") && !before.ends_with(['{', '(', '['])
-        })
-        .map(|(before, _)| before.trim())
-        .collect();
-    // What has no default to change, and what is nothing but a list's frame.
-    for line in same {
-        let free = "name version id advertise metadata own exact allow deny zone subset_seed tls";
-        let key = line.split(':').next().unwrap_or_default();
-        assert!(free.split(' ').any(|free| free == key), "not set: {line}");
+    let (before, after) = (fields(&before), fields(&after));
+    assert_eq!(before.len(), after.len());
+    for (field, value) in before {
+        // What has no default to change stands in comments.
+        let free = "own name version id advertise metadata reach zone subset_seed tls";
+        let (_, key) = field;
+        assert!(
+            value != after[&field] || free.split(' ').any(|free| free == key),
+            "not set: {key}: {value}"
+        );
     }
+}
+
+/// The fields of one struct after the other, as `{:#?}` shows them: by the number of the struct and the name, as many lines as
+/// a value has.
+fn fields(shown: &str) -> BTreeMap<(usize, &str), String> {
+    let (mut fields, mut number, mut last) = (BTreeMap::<_, String>::new(), 0, None);
+    for line in shown.lines() {
+        let first = line
+            .strip_prefix("    ")
+            .filter(|line| line.starts_with(char::is_alphabetic));
+        if let Some((name, value)) = first.and_then(|line| line.split_once(": ")) {
+            last = Some((number, name));
+            fields.insert((number, name), value.to_owned());
+        } else if line.starts_with("    ") {
+            fields
+                .entry(last.expect("a value has a field"))
+                .or_default()
+                .push_str(line);
+        } else {
+            number += 1;
+        }
+    }
+    fields
 }
 
 /// A value other than `value` that the same key allows.
