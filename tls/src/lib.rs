@@ -5,6 +5,7 @@
 
 mod pem;
 mod renewed;
+mod system;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use rustls::crypto::{CryptoProvider, ring};
 pub use self::{
     pem::{authorities, identity},
     renewed::{Identified, Renewed, Trusted, TrustedClients},
+    system::system_verifier,
 };
 
 /// The one provider of cryptography.

@@ -23,6 +23,7 @@ pub(super) struct Server {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Client {
     ca_file: Option<Parsed<PathBuf>>,
+    system_authorities: Option<Flag>,
     certificate_file: Option<Parsed<PathBuf>>,
     key_file: Option<Parsed<PathBuf>>,
     server_name: Option<Parsed<String>>,
@@ -59,6 +60,7 @@ impl Client {
             self,
             Self {
                 ca_file: None,
+                system_authorities: None,
                 certificate_file: None,
                 key_file: None,
                 server_name: None,
@@ -67,6 +69,7 @@ impl Client {
         );
         (!is_empty).then(|| ClientFiles {
             ca_file: self.ca_file.map(|path| path.0),
+            system_authorities: self.system_authorities.is_some_and(|flag| flag.0),
             certificate_file: self.certificate_file.map(|path| path.0),
             key_file: self.key_file.map(|path| path.0),
             server_name: self.server_name.map(|name| name.0),

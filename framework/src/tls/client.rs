@@ -20,6 +20,8 @@ const TABLE: &str = "client.tls";
 const PROTOCOL: &[u8] = b"h2";
 /// How often the files are read again, while there are new connections.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The same of what the system trusts, which is long, and changes when the system is updated.
+const SYSTEM_INTERVAL: Duration = Duration::from_secs(600);
 /// What stands for the name of the service that is called.
 const SERVICE: &str = "{service}";
 
@@ -38,10 +40,20 @@ impl ClientTls {
     ///
     /// A configuration error when something is missing, and when a file cannot be used.
     pub(crate) fn new(files: &ClientFiles) -> Result<Self> {
-        let Some(authority) = files.ca_file.clone() else {
-            return Err(Error::config(format!(
-                "{TABLE} needs to know who may have signed the certificates of nodes: {TABLE}.ca_file"
-            )));
+        let authority = match (files.ca_file.clone(), files.system_authorities) {
+            (Some(file), false) => Some(file),
+            (None, true) => None,
+            (Some(_), true) => {
+                return Err(Error::config(format!(
+                    "{TABLE}.ca_file and {TABLE}.system_authorities exclude each other: nodes are trusted by one of them"
+                )));
+            }
+            (None, false) => {
+                return Err(Error::config(format!(
+                    "{TABLE} needs to know who may have signed the certificates of nodes: {TABLE}.ca_file, or \
+                     {TABLE}.system_authorities for whomever the system trusts"
+                )));
+            }
         };
         if let Some(template) = &files.server_name {
             let example = template.replace(SERVICE, "greeter");
@@ -57,7 +69,12 @@ impl ClientTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::config(format!("set up {TABLE}")).with_source(error))?;
         let trusting = Arc::clone(&provider);
-        let trusted = Renewed::new(TABLE, INTERVAL, move || verifier(&authority, &trusting));
+        let trusted = match authority {
+            Some(file) => Renewed::new(TABLE, INTERVAL, move || verifier(&file, &trusting)),
+            None => Renewed::new(TABLE, SYSTEM_INTERVAL, move || {
+                micro_tls::system_verifier(Arc::clone(&trusting))
+            }),
+        };
         let builder = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Trusted(trusted.map_err(unusable(TABLE))?)));

@@ -52,6 +52,8 @@ pub(crate) struct ServerFiles {
 pub(crate) struct ClientFiles {
     /// Who may have signed a node's certificate.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Whether that is whoever the system trusts.
+    pub(crate) system_authorities: bool,
     /// Our own certificate, for nodes that ask for one.
     pub(crate) certificate_file: Option<PathBuf>,
     /// Its private key.

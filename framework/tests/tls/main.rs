@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod support;
+mod system;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -224,6 +225,10 @@ async fn what_cannot_be_used_is_told_before_anything_listens() {
         (&with("client_ca_file = 'DIR/empty.pem'"), &["empty.pem"]),
         (&with("protocols = 'h2'"), &["unknown key `protocols`"]),
         ("[client.tls]\nplaintext = true", &["client.tls.ca_file"]),
+        (
+            "[client.tls]\nca_file = 'DIR/ca.pem'\nsystem_authorities = true",
+            &["exclude each other"],
+        ),
         (
             "[client.tls]\nca_file = 'DIR/none.pem'",
             &["set up client.tls", "none.pem"],
