@@ -33,6 +33,8 @@ pub use service::{Outcome, Service, ServiceBuilder, ServiceContext};
 #[cfg(feature = "otel")]
 pub use telemetry::Otlp;
 pub use telemetry::Telemetry;
+#[cfg(feature = "tls")]
+pub use tls::Caller;
 
 /// What generated code needs and nobody else.
 #[doc(hidden)]

@@ -27,7 +27,7 @@ use super::{
     sending::{Open, OpenCalls, Sending},
     stack::Stack,
 };
-use crate::gather::Gather;
+use crate::{gather::Gather, tls::Caller};
 
 /// The smallest buffer that hyper reads HTTP/1 headers into.
 const HTTP1_BUFFER_MIN: usize = 8 * 1024;
@@ -102,7 +102,7 @@ impl Connections {
             return Err(Refusal::TooManyFromOneAddress);
         };
         if self.securing.is_none() {
-            let served = Arc::clone(self).run(io, peer, self.settings.handshake_timeout);
+            let served = Arc::clone(self).run(io, peer, None, self.settings.handshake_timeout);
             self.open.spawn(async move {
                 served.await;
                 drop(place);
@@ -131,16 +131,21 @@ impl Connections {
             () = self.leave.cancelled().then(|()| sleep(UNREAD_GRACE)) => return,
             secured = securing.secure(io, peer, timeout) => secured,
         };
-        if let Some(io) = secured {
+        if let Some((io, caller)) = secured {
             let left = timeout.saturating_sub(begun.elapsed());
             // In a box, as the handshake has a future of its own.
-            Box::pin(Arc::clone(&self).run(io, peer, left)).await;
+            Box::pin(Arc::clone(&self).run(io, peer, caller, left)).await;
         }
     }
 
     /// Serves a connection whose peer has `opening_time` to say what it wants.
-    async fn run<Io>(self: Arc<Self>, io: Io, peer: SocketAddr, opening_time: Duration)
-    where
+    async fn run<Io>(
+        self: Arc<Self>,
+        io: Io,
+        peer: SocketAddr,
+        caller: Option<Caller>,
+        opening_time: Duration,
+    ) where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let opening = Arc::new(Opening::default());
@@ -151,7 +156,8 @@ impl Connections {
         let mut gather = Gather::default();
         let open_calls = OpenCalls::new(gather.batch());
         let http = self.http(Arc::clone(&open_calls));
-        let mut connection = pin!(http.serve_connection(io, self.requests(&opening, peer)));
+        let requests = self.requests(&opening, peer, caller);
+        let mut connection = pin!(http.serve_connection(io, requests));
         // Polled once for all of them, as every frame of the connection wakes this task.
         let mut events: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
         events.push(self.cut.cancelled().map(|()| Event::Cut).boxed());
@@ -196,7 +202,7 @@ impl Connections {
         http(&self.settings, StreamExecutor { calls, open })
     }
 
-    fn requests(&self, opening: &Arc<Opening>, peer: SocketAddr) -> Requests {
+    fn requests(&self, opening: &Arc<Opening>, peer: SocketAddr, caller: Option<Caller>) -> Requests {
         Requests {
             stack: RefCell::new(self.stack.clone()),
             opening: Arc::clone(opening),
@@ -204,6 +210,7 @@ impl Connections {
                 local_addr: self.local,
                 remote_addr: Some(peer),
             },
+            caller,
         }
     }
 }
@@ -223,6 +230,8 @@ struct Requests {
     opening: Arc<Opening>,
     /// What `remote_addr` of a tonic request tells.
     addresses: TcpConnectInfo,
+    /// Who the peer has shown to be.
+    caller: Option<Caller>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -233,6 +242,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.opening.requested();
         request.extensions_mut().insert(self.addresses.clone());
+        if let Some(caller) = &self.caller {
+            request.extensions_mut().insert(caller.clone());
+        }
         // Every layer is ready at any time: what can wait, waits within the call.
         self.stack.borrow_mut().call(request)
     }

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::accept::Refused;
 use crate::{
     telemetry::Telemetry,
-    tls::{Secured, ServerTls},
+    tls::{Caller, Secured, ServerTls},
 };
 
 /// Shakes hands with those who connect.
@@ -33,8 +33,13 @@ impl Securing {
         }
     }
 
-    /// The connection after its handshake; `None` when that failed, or took too long.
-    pub(super) async fn secure<Io>(&self, io: Io, peer: SocketAddr, patience: Duration) -> Option<Secured<Io>>
+    /// The connection after its handshake, and who calls if it has shown that; `None` when it failed, or took too long.
+    pub(super) async fn secure<Io>(
+        &self,
+        io: Io,
+        peer: SocketAddr,
+        patience: Duration,
+    ) -> Option<(Secured<Io>, Option<Caller>)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {

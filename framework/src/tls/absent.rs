@@ -14,12 +14,15 @@ pub(crate) struct ServerTls(Infallible);
 /// A connection over TLS, of which there are none.
 pub(crate) type Secured<Stream> = Stream;
 
+/// Who calls by its certificate, which is nobody.
+pub(crate) type Caller = Infallible;
+
 impl ServerTls {
     pub(crate) fn new(_: &ServerFiles) -> Result<Self> {
         Err(absent("server.tls"))
     }
 
-    pub(crate) async fn accept<Stream>(&self, _: Stream) -> io::Result<Secured<Stream>> {
+    pub(crate) async fn accept<Stream>(&self, _: Stream) -> io::Result<(Secured<Stream>, Option<Caller>)> {
         match self.0 {}
     }
 }

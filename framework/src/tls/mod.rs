@@ -3,6 +3,8 @@
 #[cfg(not(feature = "tls"))]
 mod absent;
 #[cfg(feature = "tls")]
+mod caller;
+#[cfg(feature = "tls")]
 mod client;
 #[cfg(feature = "tls")]
 mod handshakes;
@@ -12,7 +14,9 @@ mod server;
 use std::path::PathBuf;
 
 #[cfg(not(feature = "tls"))]
-pub(crate) use self::absent::{ClientTls, Secured, ServerTls};
+pub(crate) use self::absent::{Caller, ClientTls, Secured, ServerTls};
+#[cfg(feature = "tls")]
+pub use self::caller::Caller;
 #[cfg(feature = "tls")]
 pub(crate) use self::{
     client::ClientTls,

@@ -13,7 +13,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{ServerFiles, handshakes::Handshakes, pair, unusable};
+use super::{ServerFiles, caller::Caller, handshakes::Handshakes, pair, unusable};
 use crate::{Error, Result};
 
 const TABLE: &str = "server.tls";
@@ -66,24 +66,28 @@ impl ServerTls {
         })
     }
 
-    /// Shakes hands. The caller bounds the time.
+    /// Shakes hands, and says who the peer is if it has shown that. The caller bounds the time.
     ///
     /// # Errors
     ///
     /// What the peer did wrong, or that it had to make room for others.
-    pub(crate) async fn accept<Stream>(&self, stream: Stream) -> io::Result<Secured<Stream>>
+    pub(crate) async fn accept<Stream>(&self, stream: Stream) -> io::Result<(Secured<Stream>, Option<Caller>)>
     where
         Stream: AsyncRead + AsyncWrite + Unpin,
     {
         let place = self.handshakes.begin();
-        tokio::select! {
+        let stream = tokio::select! {
             biased;
-            accepted = self.acceptor.accept(stream) => accepted,
-            () = place.lost() => Err(io::Error::new(
+            accepted = self.acceptor.accept(stream) => accepted?,
+            () = place.lost() => return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "there are too many handshakes, and this was the oldest",
             )),
-        }
+        };
+        let (_, session) = stream.get_ref();
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let caller = certificate.map(Caller::of).transpose()?;
+        Ok((stream, caller))
     }
 }
 

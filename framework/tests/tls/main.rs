@@ -3,6 +3,7 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod callers;
 mod support;
 mod system;
 

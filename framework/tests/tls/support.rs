@@ -9,10 +9,12 @@ use std::{
 };
 
 use micro::{
-    Client, Service,
+    Client, Service, ServiceBuilder,
     registry::{Memory, Registry},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
@@ -44,11 +46,19 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for `names`, and its key.
+    /// A certificate for `names`, of which some may be URIs, and its key. Its common name has the first of them.
     pub(crate) fn sign(&self, names: &[&str]) -> (String, String) {
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (uris, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.contains("://"));
+        let others: Vec<_> = others.into_iter().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(others).unwrap();
+        let uris = uris
+            .into_iter()
+            .map(|uri: &str| SanType::URI(uri.try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
+        let name = format!("the {} of a test", names[0]);
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0);
+        let certificate = params.signed_by(&key, &self.0);
         (certificate.unwrap().pem(), key.serialize_pem())
     }
 }
@@ -95,7 +105,7 @@ impl World {
     }
 
     /// What stands in a file for the service `name`, in which `DIR` is this world's folder.
-    pub(crate) fn service(&self, name: &str, config: &str) -> micro::ServiceBuilder {
+    pub(crate) fn service(&self, name: &str, config: &str) -> ServiceBuilder {
         let path = self.file(&format!("{}.toml", fastrand::u64(..)));
         let folder: &Path = self.folder.path();
         // A loaded machine may need long to connect.
@@ -115,8 +125,14 @@ impl World {
 
     /// Starts a service with this configuration; its address, and its client.
     pub(crate) async fn start(&mut self, name: &str, config: &str) -> (SocketAddr, Client) {
+        let service = self.service(name, config);
+        self.run(service).await
+    }
+
+    /// The same with a service that was made here.
+    pub(crate) async fn run(&mut self, service: ServiceBuilder) -> (SocketAddr, Client) {
         let (tell, started) = oneshot::channel();
-        let service = self.service(name, config).after_start(|cx| async move {
+        let service = service.after_start(|cx| async move {
             let address = cx.local_address().ok_or("the service has no address")?;
             tell.send((address, cx.client().clone()))
                 .map_err(|_| "nobody wants to know")
