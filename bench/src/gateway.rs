@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, value_parser};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,8 +32,8 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// How often each contestant runs
-    #[arg(long, default_value_t = 9)]
-    rounds: usize,
+    #[arg(long, default_value_t = 9, value_parser = value_parser!(u64).range(1..=1000))]
+    rounds: u64,
     /// How long a round counts
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
@@ -107,7 +107,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         );
     }
     println!(
-        "ratio, round by round: median (quartiles)  {}",
+        "ratio, round by round: median [where it lies, 95 in 100] (quartiles)  {}",
         Ratio::of(ratios.collect())
     );
     Ok(())

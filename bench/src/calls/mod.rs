@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use clap::{Args, ValueEnum as _};
+use clap::{Args, ValueEnum as _, value_parser};
 
 use self::{
     client::{Figures, Kind, Workload},
@@ -24,8 +24,8 @@ use crate::Result;
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// How often each contestant runs
-    #[arg(long, default_value_t = 9)]
-    rounds: usize,
+    #[arg(long, default_value_t = 9, value_parser = value_parser!(u64).range(1..=1000))]
+    rounds: u64,
     /// How long a round counts
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
@@ -254,7 +254,10 @@ fn report(workload: Workload, figures: &[Vec<Figures>]) {
             median(|figures| figures.server_memory_bytes) / MIB,
         );
     }
-    println!("{}: ratios, round by round: median (quartiles)", name(&workload));
+    println!(
+        "{}: ratios, round by round: median [where it lies, 95 in 100] (quartiles)",
+        name(&workload)
+    );
     for (one, other) in COMPARISONS {
         println!("{} to {}", CONTESTANTS[one].name, CONTESTANTS[other].name);
         for column in &COLUMNS {
