@@ -1,12 +1,9 @@
 //! What calls of each kind pick from: made by the control task whenever the nodes that are ready have changed.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use micro_registry::ServiceName;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{
     candidate::Candidate,
@@ -123,14 +120,13 @@ impl Views {
             self.ready = ready.into();
             self.kept.iter_mut().for_each(|kept| kept.view = None);
         }
-        let (service, ready) = (&self.service, &self.ready);
-        let views = self.kept.iter_mut().map(|kept| kept.view(ready, service));
-        (Arc::clone(ready), views.collect())
+        let views = self.kept.iter_mut().map(|kept| kept.view(&self.ready));
+        (Arc::clone(&self.ready), views.collect())
     }
 }
 
 impl Kept {
-    fn view(&mut self, ready: &Nodes, service: &ServiceName) -> Arc<View> {
+    fn view(&mut self, ready: &Nodes) -> Arc<View> {
         let (selection, balancer) = (&self.selection, &mut self.balancer);
         let view = self.view.get_or_insert_with(|| {
             let all = if selection.is_filter() {
@@ -140,22 +136,19 @@ impl Kept {
                 Arc::clone(ready)
             };
             let usable = outlier::usable(&all);
-            let pick = pick(&mut **balancer, &usable, service);
+            let pick = pick(&mut **balancer, &usable);
             Arc::new(View::new(Arc::clone(selection), all, usable, pick))
         });
         Arc::clone(view)
     }
 }
 
-/// What the balancer picks with. One that panics, which the panic hook reports, takes no call with it.
-fn pick(balancer: &mut dyn Balancer, nodes: &[Arc<Candidate>], service: &ServiceName) -> Box<dyn Pick> {
+/// What the balancer picks with; it is never asked about no nodes.
+fn pick(balancer: &mut dyn Balancer, nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
     if nodes.is_empty() {
         return Box::new(|_nodes: &[Arc<Candidate>], _call: &CallInfo<'_>| 0);
     }
-    catch_unwind(AssertUnwindSafe(|| balancer.pick_from(nodes))).unwrap_or_else(|_panic| {
-        error!(%service, ?balancer, "the balancer panicked, calls go to the less loaded nodes");
-        Policy::LeastLoaded.balancer().pick_from(nodes)
-    })
+    balancer.pick_from(nodes)
 }
 
 #[cfg(test)]
@@ -199,24 +192,5 @@ mod tests {
         assert_eq!(made.len(), SELECTIONS_MAX + 1);
         assert_eq!(*made[0].selection, Selection::default());
         assert_eq!(made[SELECTIONS_MAX].selection, zone("99"));
-    }
-
-    #[test]
-    fn a_balancer_that_panics_is_stood_in_for() {
-        #[derive(Debug)]
-        struct Bad;
-        impl Balancer for Bad {
-            fn pick_from(&mut self, _nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
-                panic!("a bad balancer, in a test")
-            }
-        }
-        let settings = Settings {
-            policy: Policy::custom("bad", || Box::new(Bad)),
-            ..Settings::default()
-        };
-        let mut views = Views::new("greeter".parse().unwrap(), &settings);
-        let (_, made) = views.update(nodes_with("zone", &["a"]));
-        let metadata = http::HeaderMap::new();
-        assert_eq!(made[0].pick.pick(&made[0].all, &CallInfo::new(&metadata)), 0);
     }
 }

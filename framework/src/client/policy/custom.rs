@@ -71,12 +71,17 @@ struct Guarding {
 }
 
 impl Balancer for Guarding {
-    /// The caller stands in for the balancer, if it panics.
     fn pick_from(&mut self, nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
+        let policy = &self.policy;
+        let stand_in = LeastLoaded.pick_from(nodes);
+        let Ok(inner) = catch_unwind(AssertUnwindSafe(|| self.inner.pick_from(nodes))) else {
+            error!(%policy, "the policy panicked, calls go to the less loaded nodes until others are ready");
+            return stand_in;
+        };
         Box::new(Guarded {
-            policy: Arc::clone(&self.policy),
-            inner: self.inner.pick_from(nodes),
-            stand_in: LeastLoaded.pick_from(nodes),
+            policy: Arc::clone(policy),
+            inner,
+            stand_in,
             told: AtomicBool::new(false),
         })
     }
@@ -143,14 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_panics_while_it_is_made_is_stood_in_for() {
-        let nodes = nodes(2);
-        let policy = Policy::custom("unmade", || panic!("a bad policy, in a test"));
-        let metadata = HeaderMap::new();
-        let picked = policy
-            .balancer()
-            .pick_from(&nodes)
-            .pick(&nodes, &CallInfo::new(&metadata));
-        assert!(picked < nodes.len());
+    fn a_policy_that_panics_before_any_pick_is_stood_in_for() {
+        #[derive(Debug)]
+        struct Bad;
+        impl Balancer for Bad {
+            fn pick_from(&mut self, _nodes: &[Arc<Candidate>]) -> Box<dyn Pick> {
+                panic!("a bad policy, in a test")
+            }
+        }
+        let (nodes, metadata) = (nodes(2), HeaderMap::new());
+        let unmade = Policy::custom("unmade", || panic!("a bad policy, in a test"));
+        for policy in [unmade, Policy::custom("bad", || Box::new(Bad))] {
+            let pick = policy.balancer().pick_from(&nodes);
+            assert!(pick.pick(&nodes, &CallInfo::new(&metadata)) < nodes.len());
+        }
     }
 }
