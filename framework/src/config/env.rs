@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 33] = [
+pub(super) const TABLE: [(&str, &str); 35] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -45,7 +45,15 @@ pub(super) const TABLE: [(&str, &str); 33] = [
     ("ETCDCTL_KEY", "etcd.client_key_file"),
     // OpenTelemetry's.
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp.endpoint"),
-    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "telemetry.otlp.endpoint"),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "telemetry.otlp.traces_endpoint",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "telemetry.otlp.metrics_endpoint",
+    ),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.otlp.headers"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp.protocol"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "telemetry.otlp.ca_file"),
     (

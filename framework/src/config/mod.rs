@@ -33,7 +33,9 @@
 //! | `ETCDCTL_CERT` | `etcd.client_certificate_file` |
 //! | `ETCDCTL_KEY` | `etcd.client_key_file` |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | `telemetry.otlp.endpoint` |
-//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | `telemetry.otlp.endpoint`, before the one above |
+//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | `telemetry.otlp.traces_endpoint` |
+//! | `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` | `telemetry.otlp.metrics_endpoint` |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` | `telemetry.otlp.headers` |
 //! | `OTEL_EXPORTER_OTLP_PROTOCOL` | `telemetry.otlp.protocol` |
 //! | `OTEL_EXPORTER_OTLP_CERTIFICATE` | `telemetry.otlp.ca_file` |
 //! | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` | `telemetry.otlp.client_certificate_file` |
@@ -68,6 +70,8 @@ pub(crate) use env::Environment;
 pub(crate) use etcd::Etcd;
 #[cfg(feature = "otel")]
 pub(crate) use otlp::Otlp;
+#[cfg(all(feature = "otel", test))]
+pub(crate) use secret::Secret;
 pub(crate) use value::DURATION_MAX;
 
 use self::{file::File, typed::Typed};

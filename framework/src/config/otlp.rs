@@ -1,8 +1,14 @@
-//! What was typed for the collector that spans are sent to; used by programs that ask for it.
+//! What was typed for the collector that spans and metrics are sent to; used by programs that ask for it.
+
+#[cfg(feature = "otel")]
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value::Parsed;
+use super::{
+    secret::Secret,
+    value::{Parsed, Span},
+};
 
 /// `[telemetry]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +30,10 @@ pub(super) struct Telemetry {
 )]
 struct Typed {
     endpoint: Option<Parsed<String>>,
+    traces_endpoint: Option<Parsed<String>>,
+    metrics_endpoint: Option<Parsed<String>>,
+    metrics_interval: Option<Span>,
+    headers: Option<Secret>,
     protocol: Option<Parsed<String>>,
     ca_file: Option<Parsed<String>>,
     client_certificate_file: Option<Parsed<String>>,
@@ -37,6 +47,10 @@ struct Typed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Otlp {
     pub(crate) endpoint: Option<String>,
+    pub(crate) traces_endpoint: Option<String>,
+    pub(crate) metrics_endpoint: Option<String>,
+    pub(crate) metrics_interval: Option<Duration>,
+    pub(crate) headers: Option<Secret>,
     pub(crate) protocol: Option<String>,
     pub(crate) ca_file: Option<String>,
     pub(crate) client_certificate_file: Option<String>,
@@ -46,12 +60,16 @@ pub(crate) struct Otlp {
 
 #[cfg(feature = "otel")]
 impl super::Loaded {
-    /// Where spans go.
+    /// Where spans and metrics go.
     pub(crate) fn otlp(&self) -> Otlp {
         let typed = self.typed.telemetry.otlp.clone();
         let text = |typed: Option<Parsed<String>>| typed.map(|Parsed(text)| text);
         Otlp {
             endpoint: text(typed.endpoint),
+            traces_endpoint: text(typed.traces_endpoint),
+            metrics_endpoint: text(typed.metrics_endpoint),
+            metrics_interval: typed.metrics_interval.map(|Span(interval)| interval),
+            headers: typed.headers,
             protocol: text(typed.protocol),
             ca_file: text(typed.ca_file),
             client_certificate_file: text(typed.client_certificate_file),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 #[derive(Clone)]
 pub(crate) struct Secret(
     #[cfg_attr(
-        not(any(feature = "consul", feature = "etcd")),
+        not(any(feature = "consul", feature = "etcd", feature = "otel")),
         expect(dead_code, reason = "a build without them checks these keys, and uses none")
     )]
     pub(crate) String,

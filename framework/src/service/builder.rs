@@ -184,7 +184,8 @@ impl ServiceBuilder {
         self
     }
 
-    /// Sends the last spans when the service stops, for at most 3 s of the time it has for that. Default: none are waited for.
+    /// Sends the service's metrics, and when it stops the last spans and metrics, for at most 3 s of the time it has for that.
+    /// Default: no metrics are sent, and no spans are waited for.
     #[cfg(feature = "otel")]
     pub fn otlp(mut self, otlp: &crate::Otlp) -> Self {
         self.sink.set(otlp);

@@ -140,6 +140,7 @@ impl Life {
             clock: parts.clock,
             telemetry: parts.telemetry.clone(),
         };
+        self.sink.send_metrics(&parts.telemetry, announcement.node.id());
         let upkeep = parts.control.spawn(parts.telemetry.keep_up());
         let watchdog = watchdog::watch(&parts.control, health.clone());
         self.running = Some(Running {
@@ -232,10 +233,13 @@ impl Life {
         }
     }
 
-    /// Sends the last spans. Those who look after the service miss some if that fails, and those who call it nothing.
+    /// Sends the last spans and metrics. Those who look after the service miss some if that fails, and those who call it nothing.
     pub(super) async fn flush(&mut self) {
         if let Err(error) = self.sink.flush().await {
-            warn!(error = format!("{error:#}"), "the last spans are lost");
+            warn!(
+                error = format!("{error:#}"),
+                "the last spans and metrics are lost"
+            );
         }
     }
 

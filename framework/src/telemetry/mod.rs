@@ -8,6 +8,8 @@
 
 mod durations;
 #[cfg(feature = "otel")]
+mod names;
+#[cfg(feature = "otel")]
 mod otlp;
 pub(crate) mod trace;
 
@@ -21,6 +23,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
 pub(crate) use self::durations::{CLIENT_CALL, Durations, SERVER_CALL, code_name, is_fault};
+#[cfg(feature = "otel")]
+pub(crate) use self::names::Names;
 #[cfg(feature = "otel")]
 pub use self::otlp::Otlp;
 
@@ -72,6 +76,8 @@ pub struct Telemetry {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     observers: Arc<Mutex<Vec<Observer>>>,
+    #[cfg(feature = "otel")]
+    names: Arc<Mutex<Names>>,
 }
 
 /// Sets gauges to what they are at this moment; `false` once there is nothing more to observe.
@@ -90,6 +96,8 @@ impl Telemetry {
             handle: recorder.handle(),
             recorder: Arc::new(recorder),
             observers: Arc::default(),
+            #[cfg(feature = "otel")]
+            names: Arc::default(),
         }
     }
 
@@ -97,21 +105,41 @@ impl Telemetry {
     pub(crate) fn counter(&self, metric: Metric, labels: Labels<'_>) -> Counter {
         self.recorder
             .describe_counter(metric.name.into(), Some(metric.unit), metric.help.into());
-        self.recorder.register_counter(&key(metric, labels), &METADATA)
+        self.recorder
+            .register_counter(&self.key(metric, labels), &METADATA)
     }
 
     /// What goes up and down.
     pub(crate) fn gauge(&self, metric: Metric, labels: Labels<'_>) -> Gauge {
         self.recorder
             .describe_gauge(metric.name.into(), Some(metric.unit), metric.help.into());
-        self.recorder.register_gauge(&key(metric, labels), &METADATA)
+        self.recorder.register_gauge(&self.key(metric, labels), &METADATA)
     }
 
     /// What is spread; in buckets if its name ends in `duration`, and then in seconds.
     pub(crate) fn histogram(&self, metric: Metric, labels: Labels<'_>) -> Histogram {
         self.recorder
             .describe_histogram(metric.name.into(), Some(metric.unit), metric.help.into());
-        self.recorder.register_histogram(&key(metric, labels), &METADATA)
+        self.recorder
+            .register_histogram(&self.key(metric, labels), &METADATA)
+    }
+
+    fn key(&self, metric: Metric, labels: Labels<'_>) -> Key {
+        #[cfg(feature = "otel")]
+        if let Ok(mut names) = self.names.lock() {
+            names.add(metric, labels);
+        }
+        let labels: Vec<Label> = labels
+            .iter()
+            .map(|&(name, value)| Label::new(name, value.to_owned()))
+            .collect();
+        Key::from_parts(metric.name, labels)
+    }
+
+    /// What metrics and labels were called when they were asked for.
+    #[cfg(feature = "otel")]
+    pub(crate) fn names(&self) -> Names {
+        self.names.lock().map(|names| names.clone()).unwrap_or_default()
     }
 
     /// Asks `observer` before each rendering, so that it sets gauges that would cost too much to keep.
@@ -149,14 +177,6 @@ impl Telemetry {
 }
 
 const METADATA: Metadata<'static> = Metadata::new("micro", Level::INFO, None);
-
-fn key(metric: Metric, labels: Labels<'_>) -> Key {
-    let labels: Vec<Label> = labels
-        .iter()
-        .map(|&(name, value)| Label::new(name, value.to_owned()))
-        .collect();
-    Key::from_parts(metric.name, labels)
-}
 
 impl Default for Telemetry {
     fn default() -> Self {

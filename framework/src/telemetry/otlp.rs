@@ -1,50 +1,36 @@
-//! Where spans go: to a collector, over OTLP.
+//! Where spans and metrics go: to a collector, over OTLP.
+
+mod families;
+mod metrics;
+mod spans;
 
 use std::{fmt, fs, sync::Arc, time::Duration};
 
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{
-    SpanExporter, WithExportConfig as _, WithTonicConfig as _,
-    tonic_types::transport::{Certificate, ClientTlsConfig, Identity},
-};
-use opentelemetry_sdk::{
-    Resource,
-    error::OTelSdkError,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use percent_encoding::percent_decode_str;
+use tonic::{
+    metadata::{MetadataKey, MetadataMap},
+    transport::{Certificate, ClientTlsConfig, Identity},
 };
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
+use self::metrics::Metrics;
+use super::Telemetry;
 use crate::{
     Error, ErrorKind, Result,
     config::{self, Environment, Loaded},
     control::Control,
 };
 
-/// How many spans wait for the collector at most; one too many is dropped.
-const QUEUE_MAX: usize = 2_048;
-/// How many are sent together at most.
-const BATCH_MAX: usize = 512;
-/// How long the first of them waits for others.
-const BATCH_WAIT: Duration = Duration::from_secs(5);
-/// How long the collector may take for one batch.
+/// How long the collector may take for one request.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Whose spans are never sent: sending them would make more of them.
-const OWN_TRANSPORT: [&str; 8] = [
-    "h2",
-    "hyper",
-    "hyper_util",
-    "opentelemetry",
-    "opentelemetry_otlp",
-    "opentelemetry_sdk",
-    "tonic",
-    "tower",
-];
-
-/// Sends the spans of a program to an OpenTelemetry collector, over OTLP. Clones share.
+/// Sends the spans and metrics of a program to an OpenTelemetry collector, over OTLP. Clones share.
 ///
-/// It is a [`Layer`] for the program's own subscriber, as a library installs none, and is off unless `[telemetry.otlp]` in
-/// `micro.toml`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector:
+/// For spans it is a [`Layer`] for the program's own subscriber, as a library installs none; the metrics are those of the services
+/// that are given it. It is off unless `[telemetry.otlp]` in `micro.toml`, or one of OpenTelemetry's variables, such as
+/// `OTEL_EXPORTER_OTLP_ENDPOINT`, names a collector:
 ///
 /// ```no_run
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -59,21 +45,24 @@ const OWN_TRANSPORT: [&str; 8] = [
 /// # }
 /// ```
 ///
-/// A collector that is away delays no call: up to 2,048 spans wait for it, and further ones are dropped.
+/// A collector that is away delays no call: up to 2,048 spans wait for it, and further ones are dropped. Metrics are sent every
+/// 60 s, and what did not arrive is made up for by the next that do.
 #[derive(Clone, Debug)]
 pub struct Otlp {
     sending: Option<Arc<Sending>>,
 }
 
 struct Sending {
-    provider: SdkTracerProvider,
-    endpoint: String,
-    /// The exporter's connection lives there, so that handlers that block their runtime hold up no span.
-    _control: Control,
+    spans: Option<SdkTracerProvider>,
+    metrics: Option<Metrics>,
+    /// The name in the resource.
+    service: String,
+    /// The exporters' connections live there, so that handlers that block their runtime hold up nothing.
+    control: Control,
 }
 
 impl Otlp {
-    /// What `micro.toml` and the environment say; `service` is the name in the traces, unless `OTEL_SERVICE_NAME` or
+    /// What `micro.toml` and the environment say; `service` is the name in traces and metrics, unless `OTEL_SERVICE_NAME` or
     /// `telemetry.otlp.service_name` has another. Touches no network.
     ///
     /// # Errors
@@ -90,66 +79,76 @@ impl Otlp {
     ///
     /// [`ErrorKind::Config`] for an endpoint that is none, [`ErrorKind::Server`] when the thread that sends cannot be started.
     pub fn to(service: &str, endpoint: &str) -> Result<Self> {
-        Self::start(service, endpoint, &config::Otlp::default())
-    }
-
-    fn start(service: &str, endpoint: &str, settings: &config::Otlp) -> Result<Self> {
-        let control = Control::start().map_err(|error| {
-            Error::new(ErrorKind::Server, "start the thread that sends spans").with_source(error)
-        })?;
-        let (checked, is_tls) = checked(endpoint)?;
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(checked)
-            .with_timeout(EXPORT_TIMEOUT);
-        let exporter = match is_tls {
-            true => exporter.with_tls_config(tls(settings)?),
-            false => exporter,
+        let settings = config::Otlp {
+            endpoint: Some(endpoint.to_owned()),
+            ..config::Otlp::default()
         };
-        let exporter = control.enter(|| {
-            exporter
-                .build()
-                .map_err(|error| Error::config(format!("send spans to {endpoint:?}")).with_source(error))
-        })?;
-        let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE_MAX)
-            .with_max_export_batch_size(BATCH_MAX)
-            .with_scheduled_delay(BATCH_WAIT)
-            .build();
-        let processor = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(batches)
-            .build();
-        let resource = Resource::builder().with_service_name(service.to_owned()).build();
-        let provider = SdkTracerProvider::builder()
-            .with_span_processor(processor)
-            .with_resource(resource)
-            .build();
-        let sending = Sending {
-            provider,
-            endpoint: endpoint.to_owned(),
-            _control: control,
-        };
-        Ok(Self {
-            sending: Some(Arc::new(sending)),
-        })
+        Self::start(service, &settings, |_key| None)
     }
 
     pub(crate) fn configured(service: &str, loaded: &Loaded) -> Result<Self> {
         let otlp = loaded.otlp();
-        let Some(endpoint) = &otlp.endpoint else {
-            return Ok(Self { sending: None });
-        };
-        let from = |key| loaded.place(key).unwrap_or_default();
-        if let Some(protocol) = otlp.protocol.as_deref().filter(|protocol| *protocol != "grpc") {
-            let from = from("telemetry.otlp.protocol");
-            return Err(Error::config(format!(
-                "{from}: {protocol:?} is unknown; allowed is grpc"
-            )));
-        }
         let service = otlp.service_name.as_deref().unwrap_or(service);
-        Self::start(service, endpoint, &otlp).map_err(|error| {
-            let from = from("telemetry.otlp.endpoint");
-            Error::new(error.kind(), format!("{from}: {error:#}"))
+        Self::start(service, &otlp, |key| loaded.place(key))
+    }
+
+    /// `place` says where a key was set.
+    fn start(service: &str, settings: &config::Otlp, place: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let endpoint = |of_signal: &Option<String>, key| {
+            let key = if of_signal.is_some() {
+                key
+            } else {
+                "telemetry.otlp.endpoint"
+            };
+            let endpoint = of_signal.clone().or_else(|| settings.endpoint.clone());
+            endpoint.map(|endpoint| (endpoint, key))
+        };
+        let traces = endpoint(&settings.traces_endpoint, "telemetry.otlp.traces_endpoint");
+        let metrics = endpoint(&settings.metrics_endpoint, "telemetry.otlp.metrics_endpoint");
+        let interval = settings.metrics_interval.unwrap_or(metrics::INTERVAL);
+        let metrics = metrics.filter(|_endpoint| !interval.is_zero());
+        if traces.is_none() && metrics.is_none() {
+            return Ok(Self { sending: None });
+        }
+        let at = |key: &str, error: Error| match place(key) {
+            Some(place) => Error::new(error.kind(), format!("{place}: {error:#}")),
+            None => error,
+        };
+        if let Some(protocol) = settings
+            .protocol
+            .as_deref()
+            .filter(|protocol| *protocol != "grpc")
+        {
+            let error = Error::config(format!("{protocol:?} is unknown; allowed is grpc"));
+            return Err(at("telemetry.otlp.protocol", error));
+        }
+        let headers = headers(settings).map_err(|error| at("telemetry.otlp.headers", error))?;
+        let control = Control::start().map_err(|error| {
+            Error::new(ErrorKind::Server, "start the thread that sends spans and metrics").with_source(error)
+        })?;
+        let spans = traces.map(|(endpoint, key)| {
+            let spans = checked(&endpoint).and_then(|is_tls| {
+                let tls = is_tls.then(|| tls(settings)).transpose()?;
+                let resource = resource(service, None);
+                spans::provider(&control, &endpoint, tls, headers.clone(), resource)
+            });
+            spans.map_err(|error| at(key, error))
+        });
+        let metrics = metrics.map(|(endpoint, key)| {
+            let metrics = checked(&endpoint).and_then(|is_tls| {
+                let tls = is_tls.then(|| tls(settings)).transpose()?;
+                Metrics::new(&control, endpoint, tls, headers.clone(), interval)
+            });
+            metrics.map_err(|error| at(key, error))
+        });
+        let sending = Sending {
+            spans: spans.transpose()?,
+            metrics: metrics.transpose()?,
+            service: service.to_owned(),
+            control,
+        };
+        Ok(Self {
+            sending: Some(Arc::new(sending)),
         })
     }
 
@@ -165,55 +164,95 @@ impl Otlp {
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
     {
-        self.sending.as_ref().map(|sending| {
+        let spans = self.sending.as_ref().and_then(|sending| sending.spans.as_ref());
+        spans.map(|spans| {
             tracing_opentelemetry::layer()
-                .with_tracer(sending.provider.tracer("micro"))
-                .with_filter(filter_fn(|metadata| !is_of_transport(metadata.target())))
+                .with_tracer(spans.tracer("micro"))
+                .with_filter(filter_fn(|metadata| !spans::are_of_transport(metadata.target())))
         })
     }
 
-    /// Sends what still waits, for at most `timeout`; spans that end later are dropped. A service that has this with
-    /// [`ServiceBuilder::otlp`](crate::ServiceBuilder::otlp) does so itself when it stops.
+    /// Sends what `telemetry` records from now on, every 60 s unless `telemetry.otlp.metrics_interval` says otherwise, and once more
+    /// by [`Otlp::shutdown`]. A service that has this with [`ServiceBuilder::otlp`](crate::ServiceBuilder::otlp) does so itself; this
+    /// is for a client that belongs to none. `instance` tells those apart who send under one name (`service.instance.id`).
+    pub fn send_metrics(&self, telemetry: &Telemetry, instance: Option<&str>) {
+        let Some(sending) = &self.sending else { return };
+        if let Some(metrics) = &sending.metrics {
+            let resource = resource(&sending.service, instance);
+            metrics.send(telemetry, &resource, &sending.control);
+        }
+    }
+
+    /// Sends what still waits, for at most `timeout`; spans that end later are dropped, and no metrics are sent any more. A service
+    /// that has this with [`ServiceBuilder::otlp`](crate::ServiceBuilder::otlp) does so itself when it stops.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] when the collector has not answered in time, [`ErrorKind::Server`] when what sends has ended. That
-    /// the collector refuses the spans, or cannot be connected to, is no error: OpenTelemetry's processor does not tell.
+    /// [`ErrorKind::Timeout`] when the collector has not answered in time, [`ErrorKind::Server`] when what sends has ended, or the
+    /// collector has refused the metrics or cannot be connected to. Of spans those two are no errors: OpenTelemetry's processor does
+    /// not tell. Nor is it one that a collector has no use for metrics at all (`UNIMPLEMENTED`).
     pub async fn shutdown(&self, timeout: Duration) -> Result<()> {
         let Some(sending) = self.sending.clone() else {
             return Ok(());
         };
-        let doing = format!("send the last spans to {}", sending.endpoint);
-        // It blocks its thread, within the timeout.
-        let ended =
-            tokio::task::spawn_blocking(move || sending.provider.shutdown_with_timeout(timeout)).await;
-        match ended {
-            Ok(Ok(()) | Err(OTelSdkError::AlreadyShutdown)) => Ok(()),
-            Ok(Err(error @ OTelSdkError::Timeout(_))) => {
-                Err(Error::new(ErrorKind::Timeout, doing).with_source(error))
+        let metrics = async {
+            match &sending.metrics {
+                Some(metrics) => metrics.shutdown(timeout).await,
+                None => Ok(()),
             }
-            Ok(Err(error)) => Err(Error::new(ErrorKind::Server, doing).with_source(error)),
-            Err(error) => Err(Error::new(ErrorKind::Server, doing).with_source(error)),
-        }
+        };
+        let (spans, metrics) = tokio::join!(spans::shutdown(sending.spans.clone(), timeout), metrics);
+        spans.and(metrics)
     }
 }
 
-/// Whether a span or an event of this target is of the transport that sends them.
-fn is_of_transport(target: &str) -> bool {
-    let root = target.split("::").next().unwrap_or_default();
-    OWN_TRANSPORT.contains(&root)
+/// Who sends.
+fn resource(service: &str, instance: Option<&str>) -> Resource {
+    let resource = Resource::builder().with_service_name(service.to_owned());
+    match instance {
+        Some(instance) => resource.with_attribute(KeyValue::new("service.instance.id", instance.to_owned())),
+        None => resource,
+    }
+    .build()
 }
 
-/// The endpoint, if it is one that can be sent to, and whether that is over TLS.
-fn checked(endpoint: &str) -> Result<(String, bool)> {
+/// `key=value,…`, as `OTEL_EXPORTER_OTLP_HEADERS` has them: what is no letter of a header stands there as in an address, `%20` for a
+/// blank (W3C Baggage, which the OpenTelemetry specification refers to).
+fn headers(settings: &config::Otlp) -> Result<MetadataMap> {
+    let text = settings.headers.as_ref().map_or("", |secret| &secret.0);
+    let mut headers = MetadataMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        // The value is not shown: it may be a token.
+        let wrong = || {
+            let name = pair.split_once('=').map_or("…", |(name, _)| name);
+            Error::config(format!(
+                "the header {name:?} is none; expected are name=value, separated by commas"
+            ))
+        };
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        let name: MetadataKey<_> = name
+            .trim()
+            .to_ascii_lowercase()
+            .parse()
+            .map_err(|_invalid| wrong())?;
+        let value = percent_decode_str(value.trim())
+            .decode_utf8()
+            .map_err(|_invalid| wrong())?;
+        headers.insert(name, value.parse().map_err(|_invalid| wrong())?);
+    }
+    Ok(headers)
+}
+
+/// Whether the endpoint, if it is one that can be sent to, is over TLS.
+fn checked(endpoint: &str) -> Result<bool> {
     let uri: Option<http::Uri> = endpoint.parse().ok();
     let scheme = uri.as_ref().filter(|uri| uri.port().is_some());
     match scheme.and_then(http::Uri::scheme_str) {
-        Some("http") => Ok((endpoint.to_owned(), false)),
-        Some("https") => Ok((endpoint.to_owned(), true)),
+        Some("http") => Ok(false),
+        Some("https") => Ok(true),
         _ => Err(Error::config(format!(
-            "{endpoint:?} is no collector that spans can be sent to; allowed are http://HOST:PORT and https://HOST:PORT, \
-             where gRPC is spoken"
+            "{endpoint:?} is no collector that can be sent to; allowed are http://HOST:PORT and https://HOST:PORT, where \
+             gRPC is spoken"
         ))),
     }
 }
@@ -242,7 +281,8 @@ fn read(file: &str) -> Result<Vec<u8>> {
 impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending")
-            .field("endpoint", &self.endpoint)
+            .field("service", &self.service)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }
@@ -250,6 +290,7 @@ impl fmt::Debug for Sending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     fn otlp(variables: &[(&str, &str)]) -> Result<Otlp> {
         let variables = variables.iter().map(|&(name, text)| (name.into(), text.into()));
@@ -257,12 +298,48 @@ mod tests {
         Otlp::configured("greeter", &loaded)
     }
 
+    /// Whether spans are sent, and metrics.
+    fn sends(variables: &[(&str, &str)]) -> (bool, bool) {
+        let otlp = otlp(variables).unwrap();
+        let sending = otlp.sending.as_ref().unwrap();
+        (sending.spans.is_some(), sending.metrics.is_some())
+    }
+
+    #[test]
+    fn headers_are_pairs_and_what_is_none_is_said_without_its_value() {
+        let read = |text: &str| {
+            headers(&config::Otlp {
+                headers: Some(Secret(text.to_owned())),
+                ..config::Otlp::default()
+            })
+        };
+        let good = read(" authorization=Bearer%20a%2Cb=, X-Tenant = a ,").unwrap();
+        assert_eq!(good.len(), 2, "{good:?}");
+        assert_eq!(good.get("authorization").unwrap(), "Bearer a,b=");
+        assert_eq!(good.get("x-tenant").unwrap(), "a");
+        assert!(headers(&config::Otlp::default()).unwrap().is_empty());
+        for wrong in [
+            "secret",
+            "a b=secret",
+            "a=secret%0a",
+            "a=secret%ff",
+            "a-bin=secret",
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            let is_said = error.contains("name=value") && !error.contains("=secret");
+            assert!(is_said, "{wrong}: {error}");
+        }
+    }
+
     #[test]
     fn a_collector_is_named_by_opentelemetry_s_variables() {
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector");
         let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4317");
+        let of_metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:4317");
         assert!(!otlp(&[]).unwrap().is_on());
-        assert!(otlp(&[general, of_traces]).unwrap().is_on());
+        assert_eq!(sends(&[general, of_traces, of_metrics]), (true, true));
+        assert_eq!(sends(&[of_traces]), (true, false));
+        assert_eq!(sends(&[of_metrics]), (false, true));
         // They may be meant for others, so only those who use them refuse them.
         let error = otlp(&[general]).unwrap_err();
         assert!(
@@ -284,7 +361,9 @@ mod tests {
         assert!(!otlp(&[file]).unwrap().is_on());
         write("endpoint = \"http://127.0.0.1:4317\"\nprotocol = \"grpc\"");
         assert!(otlp(&[file]).unwrap().is_on());
-        write("endpoint = \"collector\"");
+        write("endpoint = \"http://127.0.0.1:4317\"\nmetrics_interval = \"0s\"");
+        assert_eq!(sends(&[file]), (true, false));
+        write("endpoint = \"collector\"\nmetrics_interval = \"0s\"");
         let error = otlp(&[file]).unwrap_err().to_string();
         assert!(
             error.contains("micro.toml") && error.contains("\"collector\""),
@@ -295,17 +374,5 @@ mod tests {
             otlp(&[file, of_traces]).unwrap().is_on(),
             "a variable stands above the file"
         );
-    }
-
-    #[test]
-    fn what_sends_spans_makes_none() {
-        for (target, is_own) in [
-            ("h2::client", true),
-            ("tonic", true),
-            ("h2o", false),
-            ("greeter", false),
-        ] {
-            assert_eq!(is_of_transport(target), is_own, "{target}");
-        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn name(_span: &Span, _name: &str) {}
 #[cfg(feature = "otel")]
 pub(crate) use self::otel::{go_on, name, tell};
 
-/// Where spans go that are to be sent before the process ends.
+/// Where spans and metrics go that are to be sent before the process ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sink {
     #[cfg(feature = "otel")]
@@ -33,6 +33,8 @@ pub(crate) struct Sink {
 
 #[cfg(not(feature = "otel"))]
 impl Sink {
+    pub(crate) fn send_metrics(&self, _telemetry: &super::Telemetry, _instance: &str) {}
+
     pub(crate) async fn flush(&self) -> crate::Result<()> {
         Ok(())
     }
@@ -42,6 +44,13 @@ impl Sink {
 impl Sink {
     pub(crate) fn set(&mut self, otlp: &super::Otlp) {
         self.otlp = Some(otlp.clone());
+    }
+
+    /// Sends metrics as well, from now on; `instance` is the node's id.
+    pub(crate) fn send_metrics(&self, telemetry: &super::Telemetry, instance: &str) {
+        if let Some(otlp) = &self.otlp {
+            otlp.send_metrics(telemetry, Some(instance));
+        }
     }
 
     pub(crate) async fn flush(&self) -> crate::Result<()> {

@@ -3,11 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::{KeyValue, any_value::Value},
+    metrics::v1::Metric,
     trace::v1::Span,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -23,6 +30,9 @@ pub(crate) struct Taken {
     /// The name in the resource.
     pub(crate) service: String,
     pub(crate) spans: Vec<Span>,
+    /// The metrics of the last request with some, and who sent them.
+    pub(crate) metrics: Vec<Metric>,
+    pub(crate) instance: Option<String>,
     /// Of the last request.
     pub(crate) metadata: http::HeaderMap,
 }
@@ -48,7 +58,7 @@ impl Taken {
     }
 }
 
-fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text.clone()),
@@ -77,6 +87,25 @@ impl TraceService for Taking {
     }
 }
 
+#[tonic::async_trait]
+impl MetricsService for Taking {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let mut taken = self.0.lock().unwrap();
+        taken.metadata = request.metadata().clone().into_headers();
+        for resource in request.into_inner().resource_metrics {
+            let attributes = resource.resource.unwrap_or_default().attributes;
+            taken.service = text(&attributes, "service.name").unwrap_or_default();
+            taken.instance = text(&attributes, "service.instance.id");
+            let scopes = resource.scope_metrics.into_iter();
+            taken.metrics = scopes.flat_map(|scope| scope.metrics).collect();
+        }
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
 /// The server, until it is dropped.
 pub(crate) struct Collector {
     address: std::net::SocketAddr,
@@ -96,10 +125,12 @@ impl Collector {
     async fn start_with(mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, taking) = (listener.local_addr().unwrap(), Taking::default());
-        let service = TraceServiceServer::new(taking.clone());
+        let traces = TraceServiceServer::new(taking.clone());
+        let metrics = MetricsServiceServer::new(taking.clone());
         let serving = tokio::spawn(async move {
             server
-                .add_service(service)
+                .add_service(traces)
+                .add_service(metrics)
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
                 .unwrap();

@@ -1,4 +1,4 @@
-//! Spans on their way to a collector that the tests play, through two services.
+//! Spans and metrics on their way to a collector that the tests play, through two services.
 
 #![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
@@ -13,7 +13,10 @@ use micro::{
     Client, Otlp, Service,
     registry::{Memory, Registry},
 };
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+use opentelemetry_proto::tonic::{
+    metrics::v1::{HistogramDataPoint, metric::Data},
+    trace::v1::{Span, span::SpanKind},
+};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
@@ -22,7 +25,7 @@ use tracing::{Dispatch, info_span, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::{
-    collector::{Collector, Taken},
+    collector::{Collector, Taken, text},
     relay::Relay,
 };
 
@@ -218,6 +221,57 @@ async fn a_failure_is_told_and_work_that_took_its_context_along_stays_in_the_tra
         let status = span.status.as_ref().unwrap();
         assert_eq!(status.code, 2, "an error: {span:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_service_that_stops_has_sent_what_it_counted_under_the_names_of_opentelemetry() {
+    let collector = Collector::start().await;
+    let otlp = Otlp::to("relay", &collector.endpoint()).unwrap();
+    let registry = registry();
+    let hop = Hop::start("back", &registry, None, Some(&otlp)).await;
+    let snapshot = registry.get_service("back").await.unwrap();
+    let id = snapshot.nodes()[0].id().to_owned();
+    let client = Client::builder(Arc::clone(&registry)).build().unwrap();
+    for _ in 0..3 {
+        call(&client, "back", "Ada").await.unwrap();
+    }
+    drop(client);
+    hop.stop().await.unwrap();
+
+    let taken = collector.taken();
+    assert_eq!((taken.service.as_str(), taken.instance), ("relay", Some(id)));
+    let calls = taken
+        .metrics
+        .iter()
+        .find(|metric| metric.name == "rpc.server.call.duration");
+    let calls = calls.unwrap_or_else(|| panic!("{:#?}", taken.metrics));
+    assert_eq!(calls.unit, "s");
+    let Some(Data::Histogram(histogram)) = &calls.data else {
+        panic!("{calls:#?}");
+    };
+    let of_call = |point: &&HistogramDataPoint| {
+        text(&point.attributes, "rpc.method").as_deref() == Some("test.Relay/Call")
+    };
+    let point = histogram.data_points.iter().find(of_call).unwrap();
+    assert_eq!(point.count, 3, "{point:#?}");
+    assert_eq!(point.bucket_counts.iter().sum::<u64>(), 3, "{point:#?}");
+    assert_eq!(
+        text(&point.attributes, "rpc.response.status_code").as_deref(),
+        Some("OK")
+    );
+    let mut names: Vec<_> = taken.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    names.sort_unstable();
+    let expected = [
+        "micro.server.active_calls",
+        "micro.server.calls_limit",
+        "micro.server.open_connections",
+        "micro.server.refused_calls",
+        "micro.server.refused_connections",
+        "micro.service.registered",
+        "micro.service.registrations",
+        "rpc.server.call.duration",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]

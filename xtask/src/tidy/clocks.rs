@@ -6,10 +6,14 @@ use crate::finding::Finding;
 const WALL_CLOCK: &str = "SystemTime";
 
 /// Where a library may read it, and what for.
-const MAY_READ: [(&str, &str); 2] = [
+const MAY_READ: [(&str, &str); 3] = [
     (
         "framework/src/service/pulse.rs",
         "finds out that the host was suspended, when the monotonic clock stands still; a clock that was set costs a renewal",
+    ),
+    (
+        "framework/src/telemetry/otlp/metrics.rs",
+        "says when a metric was read, as OTLP asks for, and times nothing by it",
     ),
     (
         "registry-mdns/src/announcer.rs",
