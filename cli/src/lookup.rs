@@ -38,16 +38,24 @@ pub(crate) struct Lookup {
 impl Lookup {
     /// Opens the registry that the command line, the environment or `micro.toml` names.
     pub(crate) fn open(arguments: &RegistryArguments) -> Result<Self> {
-        let settings = registry_settings(arguments)?;
-        let client = Client::from_settings(&settings).map_err(|error| {
+        Self::opened(arguments, &registry_settings(arguments)?)
+    }
+
+    /// The same, for a process that has nodes of its own there, at addresses of loopback.
+    pub(crate) fn of_own_nodes(arguments: &RegistryArguments) -> Result<Self> {
+        Self::opened(arguments, &registry_settings(arguments)?.with_own_loopback())
+    }
+
+    fn opened(arguments: &RegistryArguments, settings: &RegistrySettings) -> Result<Self> {
+        let client = Client::from_settings(settings).map_err(|error| {
             let is_typed = arguments.registry.is_some() || arguments.registry_address.is_some();
             let failure = if is_typed { Failure::usage } else { Failure::new };
             failure(chain(&error))
         })?;
         Ok(Self {
             client,
-            place: place(&settings),
-            typed: typed(&settings),
+            place: place(settings),
+            typed: typed(settings),
         })
     }
 

@@ -49,6 +49,7 @@ pub struct RegistrySettings {
     addresses: Vec<String>,
     /// The address of this host's interface to the network on which a service can be called from other hosts.
     advertised_on: Option<IpAddr>,
+    own_loopback: bool,
     consul: config::Consul,
     etcd: config::Etcd,
     own: BTreeMap<String, Factory>,
@@ -83,6 +84,15 @@ impl RegistrySettings {
             .map(str::trim)
             .filter(|address| !address.is_empty());
         self.addresses = addresses.map(str::to_owned).collect();
+        self
+    }
+
+    /// Says that all loopback addresses in the registry are this host's: see
+    /// [`ClientBuilder::own_loopback`](crate::ClientBuilder::own_loopback). A client goes by it unless `micro.toml` or the
+    /// environment says otherwise.
+    #[must_use]
+    pub fn with_own_loopback(mut self) -> Self {
+        self.own_loopback = true;
         self
     }
 
@@ -134,6 +144,10 @@ impl RegistrySettings {
             host.parse().or_else(|_| format!("{host}:{port}").parse()).ok()
         };
         addresses.iter().filter_map(read).collect()
+    }
+
+    pub(crate) fn has_own_loopback(&self) -> bool {
+        self.own_loopback
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
@@ -206,6 +220,7 @@ impl Default for RegistrySettings {
             kind_from: None,
             addresses: Vec::new(),
             advertised_on: None,
+            own_loopback: false,
             consul: config::Consul::default(),
             etcd: config::Etcd::default(),
             own: BTreeMap::new(),

@@ -22,7 +22,8 @@ A gateway stands beside them and answers HTTP and JSON: POST /greeter/say/hello.
 
 Each node listens on a free port of 127.0.0.1. The nodes run in the folder of their package, so its micro.toml counts; \
 its table [run] can say nodes, bin, release, watch and gateway. MICRO_SERVER_NAME, MICRO_SERVER_ID, MICRO_SERVER_ADDRESS and \
-MICRO_SERVER_ADVERTISE are not passed on.
+MICRO_SERVER_ADVERTISE are not passed on. Nodes and gateway take loopback addresses in the registry for this host's \
+(MICRO_CLIENT_OWN_LOOPBACK=true), also if the registry is on another; what you have set of that stays.
 
 When a source of the package or of its workspace changes, it is built anew, and each node is replaced by a new one: the old \
 one serves until the new one is ready, so no call fails. A build that fails, or a new node that does, leaves what runs as it is.

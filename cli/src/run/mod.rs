@@ -3,6 +3,7 @@
 mod arguments;
 mod backoff;
 mod choice;
+mod environment;
 mod front;
 mod keeper;
 mod lines;
@@ -22,7 +23,6 @@ mod tests;
 
 use std::{
     env,
-    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,7 @@ pub(crate) use self::{
 };
 use self::{
     choice::Choice,
+    environment::environment,
     front::Front,
     next_step::next_step,
     package::Package,
@@ -69,7 +70,12 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &Arguments) -> 
              with --registry or MICRO_REGISTRY",
         ));
     }
-    let front = Front::of(arguments, &choice, &settings, environment(registry, &choice.file))?;
+    let front = Front::of(
+        arguments,
+        &choice,
+        &settings,
+        environment(registry, &choice.file)?,
+    )?;
     let packages = tokio::select! {
         built = build(arguments, &choice) => built?,
         _ = signals.received.recv() => return Err(Failure::interrupted()),
@@ -81,7 +87,7 @@ pub(crate) async fn run(registry: &RegistryArguments, arguments: &Arguments) -> 
         let launch = Launch::of_node(
             &built.executable,
             &package.folder,
-            environment(registry, &chosen.file),
+            environment(registry, &chosen.file)?,
         );
         let (newer, versions) = watch::channel(0);
         plans.push(Plan {
@@ -160,7 +166,10 @@ fn common_registry(registry: &RegistryArguments, choice: &Choice) -> Result<(Loo
                 )));
             }
             Some(_) => {}
-            None => common = Some((&chosen.folder, Lookup::open(registry)?, settings)),
+            None => {
+                let lookup = Lookup::of_own_nodes(registry)?;
+                common = Some((&chosen.folder, lookup, settings));
+            }
         }
     }
     let (_, lookup, settings) = common.ok_or_else(|| Failure::usage("there is no service to run"))?;
@@ -198,20 +207,4 @@ async fn next(lookup: Lookup, ready: Vec<(Announced, usize)>, front: Option<Fron
             front: None,
         },
     }
-}
-
-/// What nodes are told on top of what this process was told itself.
-fn environment(registry: &RegistryArguments, file: &SettingsFile) -> Vec<(&'static str, OsString)> {
-    let named = file.named().map(|path| path.as_os_str().to_owned());
-    [
-        ("MICRO_REGISTRY", registry.registry.as_ref().map(OsString::from)),
-        (
-            "MICRO_REGISTRY_ADDRESS",
-            registry.registry_address.as_ref().map(OsString::from),
-        ),
-        ("MICRO_CONFIG", named),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
-    .collect()
 }

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny},
+};
 
 use super::arguments::NODES_MAX;
 use crate::{
@@ -93,11 +96,19 @@ impl Settings {
     }
 }
 
-/// What is `micro run`'s in `micro.toml`.
+/// What `micro run` looks at in `micro.toml`.
 #[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
     run: Settings,
+    #[serde(default)]
+    client: Client,
+}
+
+/// What is the framework's, which checks it.
+#[derive(Default, Deserialize)]
+struct Client {
+    own_loopback: Option<IgnoredAny>,
 }
 
 /// Where the service that is run finds its settings: `MICRO_CONFIG`, or `micro.toml` in its folder.
@@ -129,6 +140,11 @@ impl SettingsFile {
     /// The absolute form of `MICRO_CONFIG`, for nodes that run in another folder; `None` when it is not set.
     pub(crate) fn named(&self) -> Option<&Path> {
         self.is_named.then_some(self.path.as_path())
+    }
+
+    /// Whether it says whose loopback addresses in the registry are.
+    pub(super) fn tells_of_loopback(&self) -> Result<bool> {
+        read(&self.path, self.is_named).map(|file: File| file.client.own_loopback.is_some())
     }
 
     /// Reads the table; a file that is not there says nothing, unless it was named.

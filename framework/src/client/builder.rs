@@ -215,6 +215,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether all loopback addresses in the registry are this host's: nobody else announces such addresses there. They are
+    /// called then wherever the registry is and whatever it tells, but for those that [`deny`](Self::deny) has, or
+    /// [`allow`](Self::allow) lacks. Default: false.
+    pub fn own_loopback(mut self, is_own: bool) -> Self {
+        self.settings.reach.own_loopback = is_own;
+        self
+    }
+
     fn ranges<T: AsRef<str>>(&mut self, texts: impl IntoIterator<Item = T>) -> Vec<Range> {
         let mut ranges = Vec::new();
         for text in texts {

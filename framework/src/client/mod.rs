@@ -142,7 +142,9 @@ impl Client {
     }
 
     fn opened(registry: &RegistrySettings, loaded: &Loaded) -> Result<Self> {
-        let builder = Self::builder(registry.open()?).registry_at(registry.own_addresses());
+        let builder = Self::builder(registry.open()?)
+            .registry_at(registry.own_addresses())
+            .own_loopback(registry.has_own_loopback());
         builder.configured(loaded).build()
     }
 

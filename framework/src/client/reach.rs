@@ -41,6 +41,8 @@ pub(crate) struct Reach {
     pub(crate) deny: Vec<Range>,
     /// Where the registry itself is: never called.
     pub(crate) registry: Vec<Address>,
+    /// Whether all loopback addresses in the registry are this host's, whatever the registry tells.
+    pub(crate) own_loopback: bool,
 }
 
 /// Addresses as configuration names them: `10.0.0.0/8`, `10.0.0.1`, or the name of a range.
@@ -74,9 +76,12 @@ impl Reach {
         }
     }
 
-    /// Whether `ip` may be called only where it leads to the node that announced it: loopback, unless `allow` has it or a
-    /// part of it that holds `ip`.
+    /// Whether `ip` may be called only where it leads to the node that announced it: loopback, unless all of it is ours, or
+    /// `allow` has it or a part of it that holds `ip`.
     pub(super) fn asks_whose(&self, ip: IpAddr) -> bool {
+        if self.own_loopback {
+            return false;
+        }
         let ip = ip.to_canonical();
         let ip = embedded(ip).unwrap_or(ip);
         let loopback = [known(LOOPBACK)];
@@ -193,7 +198,7 @@ mod tests {
         Reach {
             allow: ranges(allow),
             deny: ranges(deny),
-            registry: Vec::new(),
+            ..Reach::default()
         }
     }
 
@@ -280,8 +285,11 @@ mod tests {
             (&["0.0.0.0/0", "::/0"], "127.0.0.1", true),
             (&["0.0.0.0/0", "::/0"], "::1", true),
         ] {
-            let asked = reach(allow, &[]).asks_whose(ip.parse().unwrap());
-            assert_eq!(asked, asks, "{allow:?} {ip}");
+            let mut reach = reach(allow, &[]);
+            let ip = ip.parse().unwrap();
+            assert_eq!(reach.asks_whose(ip), asks, "{allow:?} {ip}");
+            reach.own_loopback = true;
+            assert!(!reach.asks_whose(ip), "{allow:?} {ip}");
         }
     }
 

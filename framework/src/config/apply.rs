@@ -139,6 +139,10 @@ impl Loaded {
         set(&mut settings.zone, typed.zone.map(|zone| Some(zone.into())));
         set(&mut settings.reach.allow, typed.allow.map(|ranges| ranges.0));
         set(&mut settings.reach.deny, typed.deny.map(|ranges| ranges.0));
+        set(
+            &mut settings.reach.own_loopback,
+            typed.own_loopback.map(|flag| flag.0),
+        );
         set(&mut settings.hold_down, typed.hold_down.map(|span| span.0));
         set(&mut settings.subset, typed.subset.map(|count| count.0));
         set(

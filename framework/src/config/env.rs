@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "MICRO_CONFIG";
 const PREFIX: &str = "MICRO_";
 
 /// Each variable and the key that it sets.
-pub(super) const TABLE: [(&str, &str); 35] = [
+pub(super) const TABLE: [(&str, &str); 36] = [
     ("MICRO_REGISTRY", "registry.kind"),
     ("MICRO_REGISTRY_ADDRESS", "registry.address"),
     ("MICRO_REGISTER_TTL", "registry.ttl"),
@@ -26,6 +26,7 @@ pub(super) const TABLE: [(&str, &str); 35] = [
     ("MICRO_SERVER_METADATA", METADATA),
     ("MICRO_CLIENT_REQUEST_TIMEOUT", "client.request_timeout"),
     ("MICRO_CLIENT_RETRIES", "client.retries"),
+    ("MICRO_CLIENT_OWN_LOOPBACK", "client.own_loopback"),
     // Consul's own; of two keys that begin alike the longer comes first.
     ("CONSUL_HTTP_ADDR", "consul.address"),
     ("CONSUL_HTTP_TOKEN_FILE", "consul.token_file"),

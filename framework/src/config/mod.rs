@@ -17,6 +17,7 @@
 //! | `MICRO_SERVER_METADATA` | `server.metadata`, as `key=value,…`, added to that of the file key by key |
 //! | `MICRO_CLIENT_REQUEST_TIMEOUT` | `client.request_timeout` |
 //! | `MICRO_CLIENT_RETRIES` | `client.retries` |
+//! | `MICRO_CLIENT_OWN_LOOPBACK` | `client.own_loopback` |
 //! | `CONSUL_HTTP_ADDR` | `consul.address` |
 //! | `CONSUL_HTTP_TOKEN_FILE` | `consul.token_file` |
 //! | `CONSUL_HTTP_TOKEN` | `consul.token` |

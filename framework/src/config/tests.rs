@@ -321,6 +321,12 @@ fn ranges_of_addresses_are_set_and_checked() {
     let loaded = load("[client]\nallow = '10.0.0.0/8'\ndeny = ['loopback']", &[]);
     let set = laid_over_defaults(&loaded.unwrap());
     assert!(set.contains("10.0.0.0/8") && set.contains("loopback"), "{set}");
+    let loaded = load(
+        "[client]\nown_loopback = false",
+        &[("MICRO_CLIENT_OWN_LOOPBACK", "true")],
+    );
+    let set = laid_over_defaults(&loaded.unwrap());
+    assert!(set.contains("own_loopback: true"), "{set}");
     let message = refused("[client]\ndeny = ['10.0.0.1/8']", &[]);
     assert!(message.contains("client.deny: \"10.0.0.1/8\" is an"), "{message}");
 }

@@ -92,6 +92,7 @@ pub(super) struct Client {
     pub(super) health_watch: Option<Flag>,
     pub(super) allow: Option<Ranges>,
     pub(super) deny: Option<Ranges>,
+    pub(super) own_loopback: Option<Flag>,
     pub(super) hold_down: Option<Span>,
     pub(super) subset: Option<Count<usize>>,
     pub(super) subset_seed: Option<String>,

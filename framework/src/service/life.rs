@@ -126,9 +126,9 @@ impl Life {
             warn!(
                 address = %node.address(),
                 registry = parts.registry.name(),
-                "other hosts find this address and do not call it, nor does this one if the registry is elsewhere; \
-                 MICRO_SERVER_ADDRESS and MICRO_SERVER_ADVERTISE can name another, or `client.allow` of the callers \
-                 loopback"
+                "other hosts find this address and do not call it, nor does this one if the registry is elsewhere, unless \
+                 `client.own_loopback` of the callers says that it is theirs; MICRO_SERVER_ADDRESS and \
+                 MICRO_SERVER_ADVERTISE can name another"
             );
         }
         self.cx.bound(local_address);

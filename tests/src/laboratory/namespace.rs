@@ -56,7 +56,8 @@ impl Namespace {
     }
 
     /// Its end.
-    pub(super) fn inside(&self) -> String {
+    #[must_use]
+    pub fn inside(&self) -> String {
         self.address(2)
     }
 

@@ -72,7 +72,7 @@ impl Gateway {
 }
 
 /// One request on a connection of its own; what went wrong, if anything did.
-async fn ask(address: &str) -> Result<(), String> {
+pub(crate) async fn ask(address: &str) -> Result<(), String> {
     let body = r#"{"name":"Ada"}"#;
     let request = format!(
         "POST /greeter/say/hello HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\

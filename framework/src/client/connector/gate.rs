@@ -16,8 +16,8 @@ use super::super::reach::{Reach, is_registry};
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 /// What to do about a node on this host that says so in a way that another host's would.
-const ADVICE: &str = "if the node is on this host, let it advertise another address (MICRO_SERVER_ADVERTISE) or name \
-                      `loopback` in `client.allow`";
+const ADVICE: &str = "if the node is on this host, let it advertise another address (MICRO_SERVER_ADVERTISE) or set \
+                      `client.own_loopback` (MICRO_CLIENT_OWN_LOOPBACK=true)";
 
 /// Knows what addresses mean here.
 pub(super) trait Resolve: fmt::Debug + Send + Sync + 'static {

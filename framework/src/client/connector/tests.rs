@@ -55,9 +55,9 @@ impl Connect for Plain {
 
 fn connector(deny: &[&str], registry: &[&str], resolver: impl Resolve) -> Connector {
     let reach = Reach {
-        allow: Vec::new(),
         deny: deny.iter().map(|text| text.parse().unwrap()).collect(),
         registry: registry.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Reach::default()
     };
     Connector {
         gate: Gate::new(reach, "test", resolver),

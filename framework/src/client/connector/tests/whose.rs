@@ -27,8 +27,8 @@ impl Resolve for Host {
 fn with(allow: &[&str], registry: &[&str]) -> Connector {
     let reach = Reach {
         allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
-        deny: Vec::new(),
         registry: registry.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Reach::default()
     };
     Connector {
         gate: Gate::new(reach, "test", Host),
@@ -59,8 +59,8 @@ async fn loopback_from_a_registry_on_another_host_is_not_connected_to() {
                 message,
                 format!(
                     "not called: 127.0.0.1 is a loopback address, and the registry, at {host}, is not on this host; \
-                     if the node is on this host, let it advertise another address (MICRO_SERVER_ADVERTISE) or name \
-                     `loopback` in `client.allow`"
+                     if the node is on this host, let it advertise another address (MICRO_SERVER_ADVERTISE) or set \
+                     `client.own_loopback` (MICRO_CLIENT_OWN_LOOPBACK=true)"
                 )
             );
         }
@@ -102,6 +102,31 @@ async fn loopback_that_is_allowed_is_connected_to_wherever_the_registry_is() {
     }
     for allow in ["0.0.0.0/0", "10.0.0.0/8", "127.0.0.2"] {
         refusal(&with(&[allow], &["10.0.0.8:8500"]), &address).await;
+    }
+    assert!(!was_called(&listener));
+}
+
+#[tokio::test]
+async fn loopback_that_is_said_to_be_this_hosts_is_connected_to_unless_it_is_denied_or_not_allowed() {
+    let (listener, port) = listen("127.0.0.1", 0);
+    let own = |allow: &[&str], deny: &[&str]| {
+        let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let reach = Reach {
+            allow: ranges(allow),
+            deny: ranges(deny),
+            registry: vec!["10.0.0.8:8500".parse().unwrap()],
+            own_loopback: true,
+        };
+        Connector {
+            gate: Gate::new(reach, "test", Host),
+            other: None,
+        }
+    };
+    let node = held_at("10.0.0.9", &format!("127.0.0.1:{port}"));
+    own(&[], &[]).connect(&node).await.unwrap();
+    assert!(was_called(&listener));
+    for (allow, deny) in [(&["10.0.0.0/8"][..], &[][..]), (&[], &["loopback"])] {
+        refusal_of(&own(allow, deny), &node).await;
     }
     assert!(!was_called(&listener));
 }
