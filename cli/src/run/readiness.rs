@@ -1,4 +1,4 @@
-//! How a node is known to be ready: its id stands in the registry, and it says that it is serving.
+//! How a node is known to be ready: its id stands in the registry, and it says that it is serving, or accepts TLS.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,7 +9,10 @@ use micro::{
     CallOptions,
     registry::{Node, ServiceName},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    net::TcpStream,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tonic::Request;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -63,7 +66,21 @@ impl Announced {
     }
 
     /// Whether the node says that it is serving, and what it says instead.
+    ///
+    /// One that takes TLS is not asked: its certificate is for those who call it, which need not be trusted here, nor this
+    /// command by it. It is announced once it is ready, so all that is left to see is that it accepts connections.
     async fn is_serving(&self, node: &Node) -> Result<(), String> {
+        if node.wants_tls() {
+            let connecting = timeout(HEALTH_TIMEOUT, TcpStream::connect(node.address().to_string()));
+            return match connecting.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(format!("no connection to {}: {error}", node.address())),
+                Err(_) => Err(format!(
+                    "no connection to {} within {HEALTH_TIMEOUT:?}",
+                    node.address()
+                )),
+            };
+        }
         let mut request = Request::new(HealthCheckRequest {
             service: String::new(),
         });
