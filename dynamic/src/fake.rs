@@ -1,5 +1,7 @@
 //! A server for tests: the services of `proto/shop.proto` and `proto/desk.proto`, served without generated code.
 
+mod replies;
+
 use std::{
     convert::Infallible,
     future::{Future, pending},
@@ -14,20 +16,19 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
-use tokio::{net::TcpListener, task::JoinHandle};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
-    metadata::{KeyRef, MetadataMap},
     server::{Grpc, NamedService, StreamingService},
     service::{Routes, interceptor::InterceptedService},
     transport::Server,
 };
 
-use super::{codec::DynamicCodec, json::to_json};
+use self::replies::{ENDS, echo, name, reply};
+use super::codec::DynamicCodec;
 
 /// Which reflection a [`Fake`] offers.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,7 @@ struct Seen {
     calls: AtomicUsize,
     open: AtomicUsize,
     connections: AtomicUsize,
+    end: Notify,
 }
 
 impl Fake {
@@ -149,6 +151,11 @@ impl Fake {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.seen.calls.load(Ordering::Relaxed)
+    }
+
+    /// Lets one stream go on to its bad end, which waits for that after its first message.
+    pub fn end(&self) {
+        self.seen.end.notify_one();
     }
 
     /// How many calls are open: neither answered to the end nor given up.
@@ -305,8 +312,19 @@ impl StreamingService<DynamicMessage> for Handler {
                         pending::<()>().await;
                     }
                     let endless = name == "endless";
-                    let replies = (1..=count).map(move |count| reply(&method, &name, &metadata, count));
-                    let replies = tokio_stream::iter(replies);
+                    let seen = open.as_ref().map(|open| Arc::clone(&open.0));
+                    let replies = tokio_stream::iter(1..=count).then(move |count| {
+                        let (method, name, metadata) = (method.clone(), name.clone(), metadata.clone());
+                        let seen = seen
+                            .clone()
+                            .filter(|_| count > 1 && ENDS.contains(&name.as_str()));
+                        async move {
+                            if let Some(seen) = seen {
+                                seen.end.notified().await;
+                            }
+                            reply(&method, &name, &metadata, count)
+                        }
+                    });
                     if endless {
                         Box::pin(replies.chain(tokio_stream::pending()))
                     } else {
@@ -321,68 +339,4 @@ impl StreamingService<DynamicMessage> for Handler {
             Ok(Response::new(stream))
         })
     }
-}
-
-fn name(order: &DynamicMessage) -> String {
-    let name = order.get_field_by_name("name");
-    let name = name.as_ref().and_then(|name| name.as_str());
-    name.unwrap_or_default().to_owned()
-}
-
-/// A greeting; an error for `nobody`, for `broken`, and for `gone`, as if the method were; for `metadata` the names of what came with the call; and for names
-/// that begin with `x-`, with commas between them, what came under them.
-fn reply(
-    method: &MethodDescriptor,
-    name: &str,
-    metadata: &MetadataMap,
-    count: i32,
-) -> Result<DynamicMessage, Status> {
-    let suffix = metadata.get("suffix").and_then(|suffix| suffix.to_str().ok());
-    let message = match name {
-        "nobody" => return Err(Status::not_found("there is nobody")),
-        "broken" => return Err(Status::internal("password=hunter2 at db-7")),
-        "gone" => return Err(Status::unimplemented("the method is gone")),
-        "metadata" => names(metadata),
-        headers if headers.starts_with("x-") => values(headers, metadata),
-        name => format!("Hello {name}{}", suffix.unwrap_or_default()),
-    };
-    let mut reply = DynamicMessage::new(method.output());
-    reply.set_field_by_name("message", Value::String(message));
-    reply.set_field_by_name("count", Value::I32(count));
-    Ok(reply)
-}
-
-/// The name of the method, the request as JSON, and the book that came with it.
-fn echo(method: &MethodDescriptor, request: &DynamicMessage) -> Result<DynamicMessage, Status> {
-    let json = to_json(request).map_err(|error| Status::internal(error.to_string()))?;
-    let mut reply = DynamicMessage::new(method.output());
-    reply.set_field_by_name("method", Value::String(method.name().to_owned()));
-    reply.set_field_by_name("request", Value::String(json));
-    if request.has_field_by_name("book")
-        && let Some(book) = request.get_field_by_name("book")
-    {
-        reply.set_field_by_name("book", book.into_owned());
-    }
-    Ok(reply)
-}
-
-fn values(names: &str, metadata: &MetadataMap) -> String {
-    let value = |name: &str| {
-        let value = metadata.get(name).and_then(|value| value.to_str().ok());
-        format!("{name}={}", value.unwrap_or_default())
-    };
-    names.split(',').map(value).collect::<Vec<_>>().join(" ")
-}
-
-fn names(metadata: &MetadataMap) -> String {
-    let mut names: Vec<_> = metadata
-        .keys()
-        .map(|key| match key {
-            KeyRef::Ascii(key) => key.as_str().to_owned(),
-            KeyRef::Binary(key) => key.as_str().to_owned(),
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" ")
 }

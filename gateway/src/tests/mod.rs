@@ -1,6 +1,7 @@
 //! Whole requests, through the gateway to a server that describes itself.
 
 mod annotated;
+mod broken_streams;
 mod browser;
 mod calls;
 mod dashboard;
