@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::{Status, Streaming, body::Body};
 
-use crate::{accept::Format, fault::Fault, headers::RequestId};
+use crate::{accept::Format, fault::Fault, witness::Witness};
 
 /// After how much silence an event stream shows that it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -59,7 +59,7 @@ pub(crate) struct Replies {
     pub(crate) only: Option<FieldDescriptor>,
     pub(crate) deadline: Instant,
     pub(crate) pool: DescriptorPool,
-    pub(crate) id: RequestId,
+    pub(crate) witness: Witness,
     /// The place of the request among those worked on.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -100,8 +100,11 @@ impl Replies {
             Err(_) => Status::deadline_exceeded("the stream took longer than it may"),
         };
         let fault = Fault::of_call(&failure, &self.pool);
-        tracing::debug!(id = self.id.as_str(), status = %failure, "a stream failed");
-        Some((self.piece("error", &fault.to_json(&self.id).to_string()), true))
+        self.witness.tell(&failure);
+        Some((
+            self.piece("error", &fault.to_json(&self.witness.id).to_string()),
+            true,
+        ))
     }
 
     /// A client of events connects again to a stream that just ends, unless it was told.

@@ -23,7 +23,7 @@ use crate::{
     compression::Accepted,
     cors,
     dashboard::{self, AnsweredBy, Dashboard},
-    fault::{self, Fault},
+    fault::Fault,
     fields,
     find::{Allow, Destination, Lookup, Lost},
     grpc_web,
@@ -36,6 +36,7 @@ use crate::{
     tokens::{Claims, Guard},
     told::Told,
     unary,
+    witness::Witness,
 };
 
 /// What all requests share.
@@ -44,7 +45,7 @@ pub(crate) struct Calls {
     settings: Settings,
     site: Site,
     places: Arc<Semaphore>,
-    told: Told,
+    told: Arc<Told>,
     dashboard: Option<Dashboard>,
     limiter: Option<Limiter>,
     guard: Option<Guard>,
@@ -61,7 +62,7 @@ impl Calls {
             site,
             dashboard,
             places: Arc::new(Semaphore::new(settings.calls_max.min(Semaphore::MAX_PERMITS))),
-            told: Told::default(),
+            told: Arc::default(),
             page: openapi::Page::default(),
             guard: settings.tokens.as_ref().map(Guard::new),
             limiter: settings.rate_limit.as_ref().map(Limiter::new),
@@ -273,7 +274,7 @@ impl Calls {
                     only,
                     deadline: call.deadline,
                     pool: method.parent_pool().clone(),
-                    id: call.id.clone(),
+                    witness: self.witness(&call),
                     place,
                 }
                 .into_response();
@@ -330,9 +331,14 @@ impl Calls {
         if status.code() == Code::Unimplemented {
             call.to.exported.doubt();
         }
-        if fault::is_hidden(status) && self.told.again() {
-            let (service, method) = (&*call.to.route.service, call.to.route.name());
-            tracing::warn!(service, method, id = call.id.as_str(), %status, "a call failed");
+        self.witness(call).tell(status);
+    }
+
+    fn witness(&self, call: &Call<'_>) -> Witness {
+        Witness {
+            told: Arc::clone(&self.told),
+            route: Arc::clone(&call.to.route),
+            id: call.id.clone(),
         }
     }
 }

@@ -24,7 +24,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
 
-use crate::fault;
+use crate::{fault, witness::Witness};
 
 /// What a browser may call it; the second half is base64.
 const CONTENT_TYPES: [&str; 4] = [
@@ -74,6 +74,7 @@ pub(crate) struct Call {
     pub(crate) metadata: MetadataMap,
     pub(crate) deadline: Instant,
     pub(crate) message_size_max: usize,
+    pub(crate) witness: Witness,
     /// The place of the request among those worked on.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -129,6 +130,7 @@ impl Call {
                 Some(Passed {
                     replies,
                     deadline: self.deadline,
+                    witness: self.witness,
                     place: self.place,
                 }),
                 Passed::next,
@@ -148,6 +150,7 @@ impl Call {
 struct Passed {
     replies: Streaming<Bytes>,
     deadline: Instant,
+    witness: Witness,
     place: OwnedSemaphorePermit,
 }
 
@@ -162,6 +165,7 @@ impl Passed {
             Ok(Err(status)) => status,
             Err(_) => Status::deadline_exceeded("the stream took longer than it may"),
         };
+        this.witness.tell(&failure);
         Some((Err(fault::shown(&failure)), None))
     }
 }

@@ -52,6 +52,7 @@ mod tokens;
 mod told;
 mod unary;
 mod unique;
+mod witness;
 
 pub use self::{
     export::{Export, ExportError},

@@ -34,6 +34,7 @@ impl Calls {
             metadata,
             deadline: call.deadline,
             message_size_max: self.settings.body_size_max,
+            witness: self.witness(&call),
             place,
         };
         let answer = passed.answer(parts.headers, body, failed).await;

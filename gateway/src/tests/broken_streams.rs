@@ -1,5 +1,10 @@
 //! Streams that fail after they began: who called is told what concerns them, and nothing of the inside.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, Response, header};
 use http_body_util::BodyExt;
@@ -135,6 +140,58 @@ async fn a_stream_that_breaks_off_tells_nothing_of_the_node() {
             let names: Vec<_> = trailers.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["grpc-message", "grpc-status"]);
             assert_ne!(trailers[1].1, "0");
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_shown_is_logged_by_the_id_of_the_request() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    // With a second subscriber, what another test's thread is the first to log asks all of them whether it is wanted.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let shop = Shop::exporting(&["shop"]).await;
+    for name in ["falls", "refuses"] {
+        json(&shop, "application/x-ndjson", name).await;
+        web(&shop, BINARY, name).await;
+    }
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    // A refusal was shown to whom it concerns.
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("a call failed"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for line in lines {
+        for part in [
+            "WARN",
+            "service=\"shop\"",
+            "method=\"shop.Shop/Track\"",
+            "id=\"r-7\"",
+            "hunter2",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
         }
     }
 }
