@@ -9,13 +9,14 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
 
 use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -57,6 +58,7 @@ struct Seen {
     open: AtomicUsize,
     connections: AtomicUsize,
     end: Notify,
+    headers: Mutex<HeaderMap>,
 }
 
 impl Fake {
@@ -158,6 +160,20 @@ impl Fake {
         self.seen.end.notify_one();
     }
 
+    /// All that came with the last call before its message.
+    ///
+    /// # Panics
+    ///
+    /// When a call did, while it was noted.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        self.seen
+            .headers
+            .lock()
+            .expect("no panic while it is locked")
+            .clone()
+    }
+
     /// How many calls are open: neither answered to the end nor given up.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -235,6 +251,9 @@ where
         let service = self.pool.get_service_by_name(Self::NAME);
         let method = service.and_then(|service| service.methods().find(|method| method.name() == name));
         let open = Open::of(&self.seen);
+        let mut seen = self.seen.headers.lock().expect("no panic while it is locked");
+        seen.clone_from(request.headers());
+        drop(seen);
         Box::pin(async move {
             let Some(method) = method else {
                 return Ok(Status::unimplemented(name).into_http());

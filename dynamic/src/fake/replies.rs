@@ -5,7 +5,7 @@ use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 use prost_types::Any;
 use tonic::{
     Code, Status,
-    metadata::{KeyRef, MetadataMap, MetadataValue},
+    metadata::{MetadataMap, MetadataValue},
 };
 
 use crate::json::to_json;
@@ -30,9 +30,9 @@ pub(super) fn name(order: &DynamicMessage) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// A greeting; an error for `nobody`, for `broken`, and for `gone`, as if the method were; after a first greeting the end for `falls`,
-/// `refuses` and `panics`, each in its way; for `metadata` the names of what came with the call; and for names that begin with
-/// `x-`, with commas between them, what came under them.
+/// A greeting; an error for `nobody`, for `broken`, and for `gone`, as if the method were; after a first greeting the end for
+/// `falls`, `refuses` and `panics`, each in its way; and for names that begin with `x-`, with commas between them, what came
+/// under them.
 pub(super) fn reply(
     method: &MethodDescriptor,
     name: &str,
@@ -47,7 +47,6 @@ pub(super) fn reply(
         "refuses" if count > 1 => return Err(refusal()),
         "panics" if count > 1 => panic!("{INSIDE}"),
         "gone" => return Err(Status::unimplemented("the method is gone")),
-        "metadata" => names(metadata),
         headers if headers.starts_with("x-") => values(headers, metadata),
         name => format!("Hello {name}{}", suffix.unwrap_or_default()),
     };
@@ -90,17 +89,4 @@ fn values(names: &str, metadata: &MetadataMap) -> String {
         format!("{name}={}", value.unwrap_or_default())
     };
     names.split(',').map(value).collect::<Vec<_>>().join(" ")
-}
-
-fn names(metadata: &MetadataMap) -> String {
-    let mut names: Vec<_> = metadata
-        .keys()
-        .map(|key| match key {
-            KeyRef::Ascii(key) => key.as_str().to_owned(),
-            KeyRef::Binary(key) => key.as_str().to_owned(),
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" ")
 }

@@ -1,6 +1,6 @@
 //! What is answered, and what reaches the server.
 
-use http::{HeaderName, Request, header};
+use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::json;
 
@@ -105,62 +105,6 @@ async fn a_call_ends_at_the_time_that_the_request_says() {
     );
     let request = Request::post("/shop/shop/order").header("x-request-timeout", "soon");
     assert_eq!(send(&shop.gateway, request, ADA).await.status, 400);
-}
-
-#[tokio::test]
-async fn only_what_is_named_reaches_the_server() {
-    let mut settings = Settings::exporting(["shop"]).unwrap();
-    settings.forward = toml::from_str::<Settings>("forward = ['accept-language']")
-        .unwrap()
-        .forward;
-    let shop = Shop::with(settings).await;
-    let mut request = Request::post("/shop/shop/order");
-    for name in [
-        "accept-language",
-        "traceparent",
-        "authorization",
-        "cookie",
-        "grpc-timeout",
-        "micro-service",
-        "micro-endpoint",
-        "micro-from-service",
-        "x-md-global-user",
-        "x-forwarded-host",
-        "x-real-ip",
-        "suffix",
-        "te",
-        "expect",
-    ] {
-        request = request.header(HeaderName::from_static(name), "1");
-    }
-    let answer = send(&shop.gateway, request, r#"{"name":"metadata"}"#).await;
-    let names: Vec<_> = answer.json()["message"]
-        .as_str()
-        .unwrap()
-        .split(' ')
-        .map(str::to_owned)
-        .collect();
-    let expected = [
-        "accept-language",
-        "content-type",
-        "grpc-timeout",
-        "micro-service",
-        "te",
-        "traceparent",
-        "user-agent",
-        "x-request-id",
-    ];
-    // The framework and tonic set what is theirs: the values are not those of the request.
-    assert!(
-        names.iter().all(|name| expected.contains(&name.as_str())),
-        "{names:?}"
-    );
-    assert!(
-        ["accept-language", "traceparent", "x-request-id"]
-            .iter()
-            .all(|name| names.contains(&(*name).to_owned()))
-    );
-    assert_eq!(shop.fake.calls(), 1);
 }
 
 #[tokio::test]

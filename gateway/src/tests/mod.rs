@@ -1,6 +1,7 @@
 //! Whole requests, through the gateway to a server that describes itself.
 
 mod annotated;
+mod arrivals;
 mod broken_streams;
 mod browser;
 mod calls;
@@ -10,6 +11,7 @@ mod grpc_web;
 mod guarded_web;
 mod hostile;
 mod metrics;
+mod served;
 pub(crate) mod support;
 mod tokens;
 mod versions;
