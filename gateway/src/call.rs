@@ -74,7 +74,7 @@ impl Calls {
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = RequestId::of(request.headers().get(headers::REQUEST_ID));
         let is_head = request.method() == Method::HEAD;
-        let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request);
+        let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request, &self.settings);
         let is_grpc_web = grpc_web::is(request.method(), request.headers());
         let content_type = is_grpc_web.then(|| grpc_web::content_type(request.headers()));
         let accepted = self.settings.compression.then(|| Accepted::by(request.headers()));
@@ -117,7 +117,7 @@ impl Calls {
             .filter(|_| Dashboard::has(request.uri().path()))
         {
             *answers = Some(HttpRoute::new(dashboard::PREFIX));
-            return Box::pin(dashboard.answer(request, &self.site)).await;
+            return Box::pin(dashboard.answer(request, &self.site, &self.settings)).await;
         }
         headers::check_host(&request, &self.settings)?;
         cors::check_page(&request, self.settings.cors.as_ref())?;

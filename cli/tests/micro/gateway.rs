@@ -119,18 +119,9 @@ async fn under_the_name_of_another_it_shows_nothing() {
         answer
     };
     let (_, port) = address.split_once(':').unwrap();
-    for (path, status) in [
-        ("/dashboard", 403),
-        ("/dashboard.events", 403),
-        ("/dashboard.methods?shop", 403),
-        ("/shop/shop/look", 421),
-        ("/openapi.json", 421),
-    ] {
+    for path in ["/dashboard", "/shop/shop/look"] {
         let answer = get(path, "evil.example");
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{path}: {answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{path}: {answer}");
     }
     let answer = get("/dashboard", &format!("localhost:{port}"));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

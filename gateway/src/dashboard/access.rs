@@ -8,6 +8,7 @@ use tonic::{Code, transport::server::TcpConnectInfo};
 use crate::{
     fault::Fault,
     headers::{self, LOOPBACK_NAMES},
+    settings::Settings,
 };
 
 /// What a proxy says for the one it speaks for: that one is somewhere else.
@@ -22,16 +23,20 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const REFUSAL: &str = "the dashboard tells of the inside, and is shown on the machine of the gateway alone, at localhost; \
                        from elsewhere, `ssh -L` brings it";
 
-/// Refuses requests that do not come from this machine, or not for it.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Fault> {
+/// Refuses requests that call by a foreign name, as all of the gateway does, and those that do not come from this machine, or not
+/// for it.
+pub(super) fn check<B>(request: &Request<B>, settings: &Settings) -> Result<(), Fault> {
+    let is_of_machine = LOOPBACK_NAMES.contains(&headers::named(request)?.as_str());
+    if !is_of_machine {
+        headers::check_host(request, settings)?;
+    }
     let is_near = |address: Option<SocketAddr>| {
         address.is_some_and(|address| address.ip().to_canonical().is_loopback())
     };
     let info = request.extensions().get::<TcpConnectInfo>();
     let is_local = info.is_some_and(|info| is_near(info.local_addr) && is_near(info.remote_addr));
     let is_forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(name));
-    let is_ours = headers::named(request).is_ok_and(|named| LOOPBACK_NAMES.contains(&named.as_str()));
-    if is_local && !is_forwarded && is_ours {
+    if is_local && !is_forwarded && is_of_machine {
         return Ok(());
     }
     Err(Fault::new(StatusCode::FORBIDDEN, Code::PermissionDenied, REFUSAL))
@@ -74,40 +79,55 @@ mod tests {
         request
     }
 
+    fn status(request: &Request<()>) -> u16 {
+        let refused = check(request, &Settings::default()).err();
+        refused.map_or(200, |fault| {
+            let response = fault.into_response(&headers::RequestId::of(None));
+            response.status().as_u16()
+        })
+    }
+
     #[test]
     fn it_is_shown_on_the_machine_itself_alone() {
         let near = "127.0.0.1:8080";
         for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
-            assert!(check(&request(near, "127.0.0.1:5", &[("host", host)])).is_ok());
-            assert!(check(&request("[::1]:80", "[::ffff:127.0.0.1]:5", &[("host", host)])).is_ok());
+            assert_eq!(status(&request(near, "127.0.0.1:5", &[("host", host)])), 200);
+            assert_eq!(
+                status(&request("[::1]:80", "[::ffff:127.0.0.1]:5", &[("host", host)])),
+                200
+            );
             for (local, remote) in [
                 ("10.0.0.1:8080", "10.0.0.9:5"),
                 ("10.0.0.1:8080", "127.0.0.1:5"),
                 ("127.0.0.1:8080", "10.0.0.9:5"),
                 ("-", "-"),
             ] {
-                let refused = check(&request(local, remote, &[("host", host)]));
-                assert!(refused.is_err(), "{local} {remote}");
+                let refused = status(&request(local, remote, &[("host", host)]));
+                assert_eq!(refused, 403, "{local} {remote}");
             }
         }
-        assert!(check(&Request::get("http://localhost/dashboard").body(()).unwrap()).is_err());
+        let unknown = Request::get("http://localhost/dashboard").body(()).unwrap();
+        assert_eq!(status(&unknown), 403);
     }
 
     #[test]
     fn another_name_and_a_proxy_are_refused() {
         let near = "127.0.0.1:8080";
-        for hosts in [
-            &[("host", "evil.example:8080")][..],
-            &[("host", "localhost.evil.example")],
-            &[("host", "localhost"), ("host", "localhost")],
-            &[],
-            &[("host", "localhost"), ("x-forwarded-for", "10.0.0.9")],
-            &[("host", "localhost"), ("forwarded", "for=10.0.0.9")],
-            &[("host", "localhost"), ("via", "1.1 proxy")],
-            &[("host", "localhost"), ("x-real-ip", "10.0.0.9")],
+        for (hosts, expected) in [
+            (&[("host", "evil.example:8080")][..], 421),
+            (&[("host", "localhost.evil.example")], 421),
+            (&[("host", "localhost"), ("host", "localhost")], 400),
+            (&[], 400),
+            (&[("host", "localhost"), ("x-forwarded-for", "10.0.0.9")], 403),
+            (&[("host", "localhost"), ("forwarded", "for=10.0.0.9")], 403),
+            (&[("host", "localhost"), ("via", "1.1 proxy")], 403),
+            (&[("host", "localhost"), ("x-real-ip", "10.0.0.9")], 403),
         ] {
-            assert!(check(&request(near, near, hosts)).is_err(), "{hosts:?}");
+            assert_eq!(status(&request(near, near, hosts)), expected, "{hosts:?}");
         }
+        // Where every name is the gateway's, none is foreign.
+        let elsewhere = request("10.0.0.1:8080", "10.0.0.9:5", &[("host", "evil.example")]);
+        assert_eq!(status(&elsewhere), 403);
     }
 
     #[test]

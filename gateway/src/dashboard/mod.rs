@@ -21,7 +21,7 @@ use tokio::{
 use tonic::body::Body;
 
 use self::{events::Looker, form::Forms, watch::Watch};
-use crate::{fault::Fault, find::Allow, site::Site};
+use crate::{fault::Fault, find::Allow, settings::Settings, site::Site};
 
 /// What the addresses of the dashboard begin with.
 pub(crate) const PREFIX: &str = "/dashboard";
@@ -69,9 +69,9 @@ impl Dashboard {
     }
 
     /// Whether it is a call that the page makes, who is to be told the node.
-    pub(crate) fn is_calling<B>(request: &Request<B>) -> bool {
+    pub(crate) fn is_calling<B>(request: &Request<B>, settings: &Settings) -> bool {
         request.headers().contains_key(CALL)
-            && access::check(request).is_ok()
+            && access::check(request, settings).is_ok()
             && access::check_origin(request.headers()).is_ok()
     }
 
@@ -83,8 +83,13 @@ impl Dashboard {
     }
 
     /// Answers a request for one of its paths.
-    pub(crate) async fn answer(&self, request: Request<Body>, site: &Site) -> Result<Response<Body>, Fault> {
-        access::check(&request)?;
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Body>,
+        site: &Site,
+        settings: &Settings,
+    ) -> Result<Response<Body>, Fault> {
+        access::check(&request, settings)?;
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Err(Fault::not_allowed(&Allow::reading()));
         }

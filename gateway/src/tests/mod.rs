@@ -10,6 +10,7 @@ mod edge;
 mod grpc_web;
 mod guarded_web;
 mod hostile;
+mod hosts;
 mod metrics;
 mod served;
 pub(crate) mod support;
