@@ -52,16 +52,6 @@ async fn a_method_without_side_effects_answers_get_and_head_and_no_other_does() 
 }
 
 #[tokio::test]
-async fn a_thousand_requests_take_one_connection_and_one_description() {
-    let shop = Shop::exporting(&["shop"]).await;
-    for _ in 0..1000 {
-        shop.post("/shop/shop/order", ADA).await.is(200, HELLO_ADA);
-    }
-    assert_eq!((shop.fake.calls(), shop.fake.reflections()), (1000, 1));
-    assert_eq!(shop.fake.connections(), 1);
-}
-
-#[tokio::test]
 async fn errors_are_google_rpc_status_and_tell_nothing_of_the_inside() {
     let shop = Shop::exporting(&["shop"]).await;
     let request = || Request::post("/shop/shop/order").header("x-request-id", "r-7");

@@ -11,6 +11,7 @@ mod grpc_web;
 mod guarded_web;
 mod hostile;
 mod hosts;
+mod limits;
 mod metrics;
 mod served;
 pub(crate) mod support;
