@@ -1,11 +1,16 @@
 //! Paths that try to reach what is not exported: none of them reaches anything.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use http::{Request, Uri};
+use micro::registry::Static;
+use micro_dynamic::fake::{Fake, Reflection};
 
-use super::support::{Shop, send};
-use crate::path::Path;
+use super::{
+    foreign::Noted,
+    support::{Shop, send},
+};
+use crate::{Settings, path::Path};
 
 /// What somebody would like to reach: another service, another type, another method, and gRPC's own services.
 const TARGETS: [&str; 9] = [
@@ -126,7 +131,11 @@ fn corpus() -> BTreeSet<String> {
 
 #[tokio::test]
 async fn no_hostile_path_reaches_anything() {
-    let shop = Shop::exporting(&["shop/Shop/Order", "shop/Shop/Look"]).await;
+    let (fake, noted) = (Fake::start(Reflection::V1).await.unwrap(), Noted::default());
+    let registry: Static = format!("shop={}", fake.address()).parse().unwrap();
+    let settings = Settings::exporting(["shop/Shop/Order", "shop/Shop/Look"]).unwrap();
+    let gateway = noted.gateway(Arc::new(registry), settings);
+    let shop = Shop { fake, gateway };
     assert_eq!(shop.post("/shop/shop/order", "").await.status, 200);
     let paths = corpus();
     assert!(paths.len() >= 500, "{} paths", paths.len());
@@ -146,6 +155,7 @@ async fn no_hostile_path_reaches_anything() {
     }
     assert!(sent >= 1500, "{sent} requests");
     assert_eq!((shop.fake.calls(), shop.fake.reflections()), (1, 1));
+    assert_eq!(noted.addresses(), [shop.fake.address().to_string()]);
 }
 
 #[tokio::test]
