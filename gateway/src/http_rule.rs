@@ -127,7 +127,10 @@ mod tests {
         assert_eq!(rules("PurgeBooks"), [rule("PURGE", "/v1/books", "", "")]);
         assert_eq!(
             rules("ReadFile"),
-            [rule("GET", "/v1/files/{name=**}", "", "book")]
+            [
+                rule("GET", "/v1/files/{name=**}", "", "book"),
+                rule("GET", "/v1/raw/{name=**}", "", "")
+            ]
         );
         assert!(rules("Count").is_empty());
     }

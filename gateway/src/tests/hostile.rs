@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::{Request, Uri};
 use micro::registry::Static;
 use micro_dynamic::fake::{Fake, Reflection};
+use serde_json::Value;
 
 use super::{
     foreign::Noted,
-    support::{Shop, send},
+    support::{Shop, gateway, send},
 };
-use crate::{Settings, path::Path};
+use crate::{Gateway, Settings, path::Path};
 
 /// What somebody would like to reach: another service, another type, another method, and gRPC's own services.
 const TARGETS: [&str; 9] = [
@@ -137,6 +138,12 @@ async fn no_hostile_path_reaches_anything() {
     let gateway = noted.gateway(Arc::new(registry), settings);
     let shop = Shop { fake, gateway };
     assert_eq!(shop.post("/shop/shop/order", "").await.status, 200);
+    all_are_refused(&shop.gateway).await;
+    assert_eq!((shop.fake.calls(), shop.fake.reflections()), (1, 1));
+    assert_eq!(noted.addresses(), [shop.fake.address().to_string()]);
+}
+
+async fn all_are_refused(gateway: &Gateway) {
     let paths = corpus();
     assert!(paths.len() >= 500, "{} paths", paths.len());
     let mut sent = 0;
@@ -148,14 +155,68 @@ async fn no_hostile_path_reaches_anything() {
         };
         for method in ["POST", "GET", "OPTIONS"] {
             let request = Request::builder().method(method).uri(uri.clone());
-            let answer = send(&shop.gateway, request, "").await;
+            let answer = send(gateway, request, "").await;
             assert!(answer.status.is_client_error(), "{method} {path}: {answer:?}");
             sent += 1;
         }
     }
     assert!(sent >= 1500, "{sent} requests");
-    assert_eq!((shop.fake.calls(), shop.fake.reflections()), (1, 1));
-    assert_eq!(noted.addresses(), [shop.fake.address().to_string()]);
+}
+
+#[tokio::test]
+async fn no_hostile_path_reaches_anything_beside_paths_of_their_own() {
+    let (shop, desk) = (
+        Fake::start(Reflection::V1).await.unwrap(),
+        Fake::start_desk().await.unwrap(),
+    );
+    let registry: Static = format!("shop={},desk={}", shop.address(), desk.address())
+        .parse()
+        .unwrap();
+    let settings = Settings::exporting(["shop/Shop/Order", "desk/Desk/ReadFile"]).unwrap();
+    let gateway = gateway(Arc::new(registry), settings);
+    all_are_refused(&gateway).await;
+    assert_eq!((shop.calls(), desk.calls()), (0, 0));
+    // A template that takes any number of segments takes those that are plain, as they are, and no others.
+    let mut taken = 0;
+    for path in corpus() {
+        let Ok(uri) = format!("/v1/raw{path}").parse::<Uri>() else {
+            continue;
+        };
+        let answer = send(&gateway, Request::get(uri.clone()), "").await;
+        if answer.status.is_client_error() {
+            continue;
+        }
+        taken += 1;
+        answer.is(200, &answer.text);
+        let reply = answer.json();
+        assert_eq!(reply["method"], "ReadFile", "{uri}");
+        let request: Value = serde_json::from_str(reply["request"].as_str().unwrap()).unwrap();
+        let name = request["name"].as_str().unwrap_or_default();
+        assert_eq!(name, plain(&uri), "{uri}");
+    }
+    assert!((20..200).contains(&taken), "{taken} are taken");
+    assert_eq!((shop.calls(), desk.calls()), (0, taken));
+}
+
+/// What stands for `**` in a path that may be taken: decoded once, and with nothing that anybody could read in another way.
+fn plain(uri: &Uri) -> String {
+    let rest = uri.path().strip_prefix("/v1/raw").unwrap();
+    let rest = rest.strip_prefix('/').unwrap_or_default();
+    let segments = rest.split('/').map(|segment| {
+        let mut parts = segment.split('%');
+        let mut decoded = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (digits, rest) = part.split_at(2);
+            decoded.push(u8::from_str_radix(digits, 16).unwrap().into());
+            decoded.push_str(rest);
+        }
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:@ ".contains(letter);
+        let leads_elsewhere = matches!(decoded.trim(), "." | "..");
+        assert!(decoded.chars().all(is_plain) && !leads_elsewhere, "{uri}");
+        assert!(!decoded.is_empty() || rest.is_empty(), "{uri}");
+        decoded
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]
