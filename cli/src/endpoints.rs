@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use micro::{CallOptions, Channel, EndpointState, EndpointStatus, registry::Node};
+use micro::{CallOptions, Channel, Client, EndpointState, EndpointStatus, registry::Node};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Request};
@@ -24,7 +24,7 @@ Columns:
   STATE       whether this command's own client, which was made just now, has a connection
   LATENCY     how long the node took to answer a health check; - if it did not
   CALLS       the calls that it has of all its clients, and how many it takes at a time, as its page
-              /metrics says; - if it has none, or only over TLS
+              /metrics says; - if it has none
   LAST ERROR  what went wrong last between this client and the node
 
 Examples:
@@ -58,7 +58,7 @@ pub(crate) async fn endpoints(lookup: &Lookup, arguments: &ServiceArguments) -> 
     lookup.nodes(service).await?;
     let words = || format!("waiting for connections to `{service}`");
     let channel = lookup.channel(service);
-    let seen = waiting(words, look(&channel)).await?;
+    let seen = waiting(words, look(lookup.client(), &channel)).await?;
     if arguments.json {
         print_json(&seen.iter().map(Seen::to_json).collect::<Value>())?;
     } else {
@@ -91,15 +91,14 @@ pub(crate) async fn endpoints(lookup: &Lookup, arguments: &ServiceArguments) -> 
 }
 
 /// All that can be seen: the nodes that take calls get one each, and are asked for their load.
-async fn look(channel: &Channel) -> Result<Vec<Seen>> {
+async fn look(client: &Client, channel: &Channel) -> Result<Vec<Seen>> {
     let settled = settled(channel).await?;
     let asked = settled.iter().map(|endpoint| async move {
         let node = &endpoint.node;
         if endpoint.state != EndpointState::Ready {
             return (node.id(), (None, None));
         }
-        // It has been connected to, so its address is one that may be.
-        let (latency, load) = tokio::join!(latency(channel, node), node_load::ask(node.address()));
+        let (latency, load) = tokio::join!(latency(channel, node), node_load::ask(client, node));
         (node.id(), (latency, load))
     });
     let asked: HashMap<_, _> = stream::iter(asked).buffer_unordered(CONCURRENCY).collect().await;

@@ -74,6 +74,11 @@ impl Lookup {
         self.client.registry_name()
     }
 
+    /// The client itself.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// A channel to `service`.
     pub(crate) fn channel(&self, service: &str) -> Channel {
         self.client.channel(service)

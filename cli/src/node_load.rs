@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use micro::registry::Address;
+use micro::{Client, registry::Node};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
     time::timeout,
 };
 
@@ -26,14 +25,15 @@ pub(crate) struct NodeLoad {
     pub(crate) limit: u64,
 }
 
-/// What the node at `address` tells on its page `/metrics`; `None` of one that has no such page, or tells nothing in time.
-pub(crate) async fn ask(address: &Address) -> Option<NodeLoad> {
-    timeout(TIMEOUT, read(address)).await.ok()?
+/// What `node` tells on its page `/metrics`; `None` of one that has no such page, tells nothing in time, or may not be called.
+pub(crate) async fn ask(client: &Client, node: &Node) -> Option<NodeLoad> {
+    timeout(TIMEOUT, read(client, node)).await.ok()?
 }
 
-async fn read(address: &Address) -> Option<NodeLoad> {
-    let host = address.to_string();
-    let mut stream = TcpStream::connect(&host).await.ok()?;
+async fn read(client: &Client, node: &Node) -> Option<NodeLoad> {
+    // As calls are made: what was a node's address a moment ago may lead elsewhere by now.
+    let mut stream = client.connect(node).await.ok()?;
+    let host = node.address();
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut lines = BufReader::new(stream.take(PAGE_MAX)).lines();
@@ -56,14 +56,28 @@ async fn read(address: &Address) -> Option<NodeLoad> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use std::{net::SocketAddr, sync::Arc};
+
+    use micro::registry::Memory;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    fn client(denied: &[&'static str]) -> Client {
+        let client = Client::builder(Arc::new(Memory::default())).deny(denied.iter().copied());
+        client.build().unwrap()
+    }
+
+    fn node_at(address: SocketAddr) -> Node {
+        let address = address.to_string().parse().unwrap();
+        let node = Node::builder("greeter".parse().unwrap(), "greeter-1", address);
+        node.build().unwrap()
+    }
 
     /// What is read of a server that answers so.
     async fn asked(answer: &'static str) -> Option<NodeLoad> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let node = node_at(listener.local_addr().unwrap());
         let answering = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(answer.as_bytes()).await.unwrap();
@@ -72,7 +86,7 @@ mod tests {
             let _ = stream.read_to_end(&mut request).await;
             String::from_utf8(request).unwrap()
         });
-        let load = read(&address).await;
+        let load = read(&client(&[]), &node).await;
         let request = answering.await.unwrap();
         assert!(request.starts_with("GET /metrics HTTP/1.1\r\n"), "{request}");
         load
@@ -95,6 +109,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_is_away_tells_nothing() {
-        assert_eq!(ask(&"127.0.0.1:1".parse().unwrap()).await, None);
+        let nobody = node_at(SocketAddr::from(([127, 0, 0, 1], 1)));
+        assert_eq!(ask(&client(&[]), &nobody).await, None);
+    }
+
+    #[tokio::test]
+    async fn nobody_connects_to_an_address_that_may_not_be_called() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(ask(&client(&["loopback"]), &node_at(address)).await, None);
+        // Connections are accepted in the order in which they came.
+        let own = TcpStream::connect(address).await.unwrap();
+        let (_, first) = listener.accept().await.unwrap();
+        assert_eq!(first, own.local_addr().unwrap());
     }
 }

@@ -55,9 +55,9 @@ mod unsent;
 mod views;
 mod waiting;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
-use micro_registry::{Registry, ServiceName, Snapshot, Watcher};
+use micro_registry::{Node, Registry, ServiceName, Snapshot, Watcher};
 use tonic::{Status, body::Body};
 
 use self::{
@@ -237,6 +237,18 @@ impl Client {
             .control
             .call(async move { registry.watch(&service).await })
             .await
+    }
+
+    /// Opens a stream of bytes to `node` as calls do, for what it tells beside them, such as its page `/metrics`: to an address
+    /// that was checked, and over TLS where that is spoken. The caller bounds the time.
+    ///
+    /// # Errors
+    ///
+    /// Why no connection could be made; [`PermissionDenied`](io::ErrorKind::PermissionDenied) where the node may not be
+    /// called.
+    pub async fn connect(&self, node: &Node) -> io::Result<Box<dyn Io>> {
+        let (io, _scheme) = self.inner.dialer.dial(node).await?;
+        Ok(io)
     }
 
     /// The name of the registry, as `MICRO_REGISTRY` has it.

@@ -8,7 +8,7 @@ use micro::{
 };
 use tonic::Code;
 
-use crate::support::{Behaviour, FakeNode, TTL, hello, node, registry_of};
+use crate::support::{Behaviour, FakeNode, TTL, eventually, hello, node, registry_of};
 
 #[tokio::test]
 async fn a_call_says_why_a_node_is_not_called_and_nobody_connects_to_it() {
@@ -23,6 +23,21 @@ async fn a_call_says_why_a_node_is_not_called_and_nobody_connects_to_it() {
     assert!(status.message().contains(reason), "{status}");
     assert!(status.message().contains("greeter-1"), "{status}");
     assert_eq!(fake.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_to_a_node_leads_nowhere_where_calls_may_not_go() {
+    let fake = FakeNode::start("greeter-1", Behaviour::Answer).await;
+    let client = |denied: &[&'static str]| {
+        let registry = Arc::new(Memory::default());
+        let client = Client::builder(registry).deny(denied.iter().copied());
+        client.build().unwrap()
+    };
+    let refused = client(&["loopback"]).connect(&fake.node).await.err().unwrap();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{refused}");
+    let _io = client(&[]).connect(&fake.node).await.unwrap();
+    eventually("the other one is there", async || fake.connections() > 0).await;
+    assert_eq!(fake.connections(), 1);
 }
 
 #[tokio::test]

@@ -67,6 +67,23 @@ async fn both_versions_of_http_are_spoken_over_tls_and_nothing_without() {
 }
 
 #[tokio::test]
+async fn a_node_is_asked_for_its_pages_over_tls_too() {
+    let mut world = World::new();
+    world.start("greeter", &mutual("")).await;
+    let client = world.client(&showing("caller")).await;
+    let snapshot = client.snapshot("greeter").await.unwrap();
+    let mut io = client.connect(&snapshot.nodes()[0]).await.unwrap();
+    let request = b"GET /ready HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    io.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, io.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_node_that_is_not_trusted_is_not_called_and_the_reason_is_told() {
     let mut world = World::new();
     world.start("greeter", NODE).await;
