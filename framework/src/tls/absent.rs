@@ -15,7 +15,8 @@ pub(crate) struct ServerTls(Infallible);
 pub(crate) type Secured<Stream> = Stream;
 
 /// Who calls by its certificate, which is nobody.
-pub(crate) type Caller = Infallible;
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(Infallible);
 
 impl ServerTls {
     pub(crate) fn new(_: &ServerFiles) -> Result<Self> {
