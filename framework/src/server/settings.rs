@@ -30,7 +30,8 @@ pub(crate) struct Settings {
     /// that connects ahead of its calls, its settings. Default: 5 s.
     pub(crate) handshake_timeout: Duration,
     /// How long a peer may take nothing of what waits to be sent to it; then its connection ends, or, over HTTP/2 and where it
-    /// is the answer to plain HTTP, the stream. Default: 30 s.
+    /// is the answer to plain HTTP, the stream; there it is the time for each 64 KiB, so that a byte now and then does not do.
+    /// Default: 30 s.
     pub(crate) write_timeout: Duration,
     /// Bytes of the headers of one request. Default: 16 KiB.
     pub(crate) header_size_max: u32,

@@ -5,12 +5,12 @@ use std::{io, net::SocketAddr};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
-    time::{Duration, Instant, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 use tonic::Code;
 
 use super::support::{Connection, Echo, LONG, Order, TestServer, builder};
-use crate::server::{Listener, Settings, bind};
+use crate::server::{Listener, ServerBuilder, Settings, bind};
 
 #[tokio::test]
 async fn a_connection_above_the_limit_is_closed_at_once_and_taken_later() {
@@ -186,20 +186,56 @@ async fn a_listener_that_panics_is_a_failure_of_the_server() {
     server.drain(LONG).await;
 }
 
+/// How much HTTP/2 sends before it is told that more is welcome.
+const WINDOW: usize = 65_535;
+/// How long the answer to plain HTTP is.
+const LENGTH: usize = 1024 * 1024;
+
+/// Answers plain HTTP, too.
+fn with_large(builder: ServerBuilder) -> ServerBuilder {
+    builder.web(tower::service_fn(async |_: http::Request<tonic::body::Body>| {
+        let body = http_body_util::Full::from(vec![7; LENGTH]);
+        Ok::<_, std::convert::Infallible>(http::Response::new(body))
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_taken_byte_by_byte_is_reset() {
+    let (server, patience) = (
+        TestServer::start_in_memory_with(Settings::default(), with_large),
+        Settings::default().write_timeout,
+    );
+    let (requests, connection) = h2::client::handshake(server.dial()).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let request = http::Request::get("http://x/large").body(()).unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let mut taken = response.await.unwrap().into_body();
+    let (begun, mut length) = (Instant::now(), 0);
+    let reset = loop {
+        match taken.data().await {
+            Some(Ok(data)) => length += data.len(),
+            Some(Err(error)) => break error,
+            None => panic!("it came whole, byte by byte"),
+        }
+        assert!(begun.elapsed() < 3 * patience, "{length} bytes were taken");
+        if length >= WINDOW {
+            // A little before it would be nothing at all.
+            sleep(patience - Duration::from_secs(1)).await;
+            taken.flow_control().release_capacity(1).unwrap();
+        }
+    };
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL), "{reset}");
+    connection.abort();
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_reset_and_one_that_is_comes_whole() {
-    const LENGTH: usize = 1024 * 1024;
     let settings = Settings {
         write_timeout: Duration::from_secs(1),
         ..Settings::default()
     };
-    let server = TestServer::start_with(settings, |builder| {
-        builder.web(tower::service_fn(async |_: http::Request<tonic::body::Body>| {
-            let body = http_body_util::Full::from(vec![7; LENGTH]);
-            Ok::<_, std::convert::Infallible>(http::Response::new(body))
-        }))
-    })
-    .await;
+    let server = TestServer::start_with(settings, with_large).await;
     let (mut requests, connection) = h2::client::handshake(server.tcp().await).await.unwrap();
     let connection = tokio::spawn(connection);
     let mut answer = async || {

@@ -66,9 +66,16 @@ impl TestServer {
 
     /// Serves in memory, so that time can be stopped.
     pub(super) fn start_in_memory(settings: Settings) -> Self {
+        Self::start_in_memory_with(settings, |builder| builder)
+    }
+
+    pub(super) fn start_in_memory_with(
+        settings: Settings,
+        change: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let echo = Echo::default();
         let (dial, dialled) = mpsc::unbounded_channel();
-        let server = builder(settings, echo.clone())
+        let server = change(builder(settings, echo.clone()))
             .build()
             .unwrap()
             .start(InMemory(dialled))
