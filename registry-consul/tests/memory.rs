@@ -4,20 +4,11 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::ZlibEncoder};
 use micro_registry_consul::fuzzing::{RECORD_LENGTH_MAX, nodes_in};
+use micro_test_servers::peak_growth;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
-
-/// By how many bytes what the process has allocated grows at most while `work` is done.
-fn peak_growth<T>(work: impl FnOnce() -> T) -> usize {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let done = work();
-    let peak = MEMORY.peak_usage();
-    drop(done);
-    peak - before
-}
 
 /// What reading any record takes, however short: above all the state of the inflater.
 const ANY: usize = 64 * 1024;
@@ -100,7 +91,7 @@ fn no_record_takes_more_than_twice_the_longest() {
     assert_eq!(nodes_in(answer("[]", "{}").as_bytes()), Some(1));
     let grown = records.map(|(what, answer)| {
         let answer = answer.into_bytes();
-        (peak_growth(|| nodes_in(&answer)), what)
+        (peak_growth(&MEMORY, || nodes_in(&answer)), what)
     });
     println!("{grown:?}");
     for (grown, what) in grown {

@@ -1,20 +1,11 @@
 //! What a record takes while it is read that somebody wrote to do harm. One test alone: what the process allocates is measured.
 
 use micro_registry_etcd::fuzzing::{RECORD_LENGTH_MAX, has_node};
+use micro_test_servers::peak_growth;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
-
-/// By how many bytes what the process has allocated grows at most while `work` is done.
-fn peak_growth<T>(work: impl FnOnce() -> T) -> usize {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let done = work();
-    let peak = MEMORY.peak_usage();
-    drop(done);
-    peak - before
-}
 
 /// A good record but for what stands in these places.
 fn record(metadata: &str, endpoints: &str, node: &str) -> String {
@@ -70,7 +61,7 @@ fn no_record_takes_more_than_twice_the_longest() {
     assert!(has_node(record("{}", "[]", "{}").as_bytes()));
     let grown = records.map(|(what, record)| {
         let record = record.into_bytes();
-        (peak_growth(|| has_node(&record)), what)
+        (peak_growth(&MEMORY, || has_node(&record)), what)
     });
     println!("{grown:?}");
     for (grown, what) in grown {

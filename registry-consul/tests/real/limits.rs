@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use micro_registry::{ErrorKind, Method, Node, Registry};
 use micro_registry_consul::Consul;
-use micro_test_servers::Consul as Agent;
+use micro_test_servers::{Consul as Agent, largest};
 use reqwest::Method as Http;
 use tokio::time;
 
@@ -42,38 +42,26 @@ async fn the_largest_node_that_is_not_refused_comes_back_and_one_letter_more_is_
         .collect();
     let agent = Agent::builder().start().await.expect("an agent");
     let away = Consul::builder().address("127.0.0.1:1").build().unwrap();
-    let fits = async |length: usize| {
-        let error = away.register(&node(&noise, length), TTL).await.unwrap_err();
-        match error.kind() {
-            ErrorKind::Unavailable => true,
-            ErrorKind::InvalidArgument => {
-                assert!(error.to_string().contains("allowed are 524288"), "{error}");
-                false
-            }
-            other => panic!("{other}: {error:?}"),
-        }
+    let node = |length: usize| node(&noise, length);
+    // Where nobody is, what is not refused goes no further.
+    let refusal = async |length: usize| {
+        let error = away.register(&node(length), TTL).await.unwrap_err();
+        let refused = error.kind() != ErrorKind::Unavailable;
+        assert!(
+            !refused || error.kind() == ErrorKind::InvalidArgument,
+            "{error:?}"
+        );
+        refused.then(|| error.to_string())
     };
-    let (mut fitting, mut too_long) = (0, VALUE_LENGTH_MAX);
-    assert!(fits(fitting).await && !fits(too_long).await);
-    while too_long - fitting > 1 {
-        let length = usize::midpoint(fitting, too_long);
-        if fits(length).await {
-            fitting = length;
-        } else {
-            too_long = length;
-        }
-    }
+    let fitting = largest(VALUE_LENGTH_MAX, "allowed are 524288", refusal).await;
     let registry = Consul::builder().address(agent.address()).build().unwrap();
     for _ in 0..2 {
-        registry.register(&node(&noise, fitting), TTL).await.unwrap();
+        registry.register(&node(fitting), TTL).await.unwrap();
     }
     eventually_lists(&registry, "greeter", &["greeter-1"]).await;
     let listed = registry.get_service("greeter").await.unwrap();
-    assert!(
-        *listed.nodes()[0] == node(&noise, fitting),
-        "{fitting} letters a value"
-    );
-    let error = registry.register(&node(&noise, too_long), TTL).await.unwrap_err();
+    assert!(*listed.nodes()[0] == node(fitting), "{fitting} letters a value");
+    let error = registry.register(&node(fitting + 1), TTL).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use micro_registry::{ErrorKind, Node, Registry, Result};
 use micro_registry_etcd::Etcd;
-use micro_test_servers::Etcd as Server;
+use micro_test_servers::{Etcd as Server, largest};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time;
@@ -266,27 +266,17 @@ fn large(length: usize) -> Node {
 #[tokio::test]
 async fn the_largest_node_that_is_not_refused_comes_back_and_one_character_more_is_refused() {
     let away = Etcd::builder().address("127.0.0.1:1").build().unwrap();
-    let fits = async |length: usize| {
+    // Where nobody is, what is not refused goes no further.
+    let refusal = async |length: usize| {
         let error = away.register(&large(length), TTL).await.unwrap_err();
-        match error.kind() {
-            ErrorKind::Unavailable => true,
-            ErrorKind::InvalidArgument => {
-                assert!(error.to_string().contains("allowed are 1500000"), "{error}");
-                false
-            }
-            other => panic!("{other}: {error:?}"),
-        }
+        let refused = error.kind() != ErrorKind::Unavailable;
+        assert!(
+            !refused || error.kind() == ErrorKind::InvalidArgument,
+            "{error:?}"
+        );
+        refused.then(|| error.to_string())
     };
-    let (mut fitting, mut too_long) = (0, VALUE_LENGTH_MAX);
-    assert!(fits(fitting).await && !fits(too_long).await);
-    while too_long - fitting > 1 {
-        let length = usize::midpoint(fitting, too_long);
-        if fits(length).await {
-            fitting = length;
-        } else {
-            too_long = length;
-        }
-    }
+    let fitting = largest(VALUE_LENGTH_MAX, "allowed are 1500000", refusal).await;
     let server = server().await;
     let registry = registry(&server);
     for _ in 0..2 {
@@ -297,7 +287,7 @@ async fn the_largest_node_that_is_not_refused_comes_back_and_one_character_more_
         *listed.nodes()[0] == large(fitting),
         "{fitting} characters a value"
     );
-    let error = registry.register(&large(too_long), TTL).await.unwrap_err();
+    let error = registry.register(&large(fitting + 1), TTL).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
 }
 

@@ -18,8 +18,11 @@ mod binaries;
 mod certificates;
 mod cluster;
 mod consul;
+mod elsewhere;
 mod error;
 mod etcd;
+mod largest;
+mod memory;
 mod node;
 mod poll;
 mod ports;
@@ -31,8 +34,11 @@ pub use self::{
     binaries::binary,
     certificates::Certificates,
     consul::{Consul, ConsulBuilder},
+    elsewhere::ask_elsewhere,
     error::{Error, Result},
     etcd::{Etcd, EtcdBuilder},
+    largest::largest,
+    memory::peak_growth,
     node::Node,
     shim::Shim,
 };
