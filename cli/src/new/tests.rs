@@ -1,5 +1,7 @@
 //! A new service on disk.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -97,24 +99,84 @@ fn no_placeholder_is_left_whatever_is_asked_for() {
     }
 }
 
+/// A line without the mark that makes a comment of a setting.
+fn switched_on(line: &str) -> &str {
+    let setting = line.strip_prefix("# ").filter(|text| {
+        let key = text.split_once(" = ").map(|(key, _)| key);
+        let is_plain = |key: &str| {
+            key.trim_end()
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        key.is_some_and(is_plain)
+    });
+    setting.unwrap_or(line)
+}
+
+/// Whether framework and gateway take this file, whatever registries this build has.
+fn is_taken(file: &Path) -> Result<(), String> {
+    let table = table(file);
+    if let Some(gateway) = table.get("gateway") {
+        let read = gateway.clone().try_into::<micro_gateway::Settings>();
+        read.map(drop).map_err(|error| error.to_string())?;
+    }
+    let memory = |_: &micro::RegistrySettings| {
+        Ok(Arc::new(micro::registry::Memory::default()) as Arc<dyn micro::registry::Registry>)
+    };
+    let builder = micro::Service::builder("my-shop")
+        .environment([("MICRO_CONFIG", file.display().to_string())])
+        .backend("consul", memory)
+        .backend("etcd", memory);
+    builder.build().map(drop).map_err(|error| error.to_string())
+}
+
 #[test]
-fn the_registry_is_in_the_file_and_its_feature_in_the_manifest() {
-    for (registry, kind, feature) in [
-        (NewRegistry::Mdns, None, "consul"),
-        (NewRegistry::Consul, Some("consul"), "consul"),
-        (NewRegistry::Etcd, Some("etcd"), "etcd"),
-    ] {
+fn the_registry_is_in_the_file_and_its_feature_in_the_manifest_of_each_template() {
+    let templates = [Template::Service, Template::Client, Template::Gateway];
+    let registries = [
+        (NewRegistry::Mdns, None, &["consul"][..]),
+        (NewRegistry::Consul, Some("consul"), &["consul"]),
+        (NewRegistry::Etcd, Some("etcd"), &["consul", "etcd"]),
+    ];
+    for (template, (registry, kind, features)) in templates
+        .into_iter()
+        .flat_map(|template| registries.map(|registry| (template, registry)))
+    {
+        let what = format!("{template:?} {registry:?}");
         let parent = folder();
         let folder = parent.path().join("my-shop");
         let mut order = order(&folder);
+        order.template = template;
         order.registry = registry;
+        order.calls = (template != Template::Service).then_some("orders");
         create(&order).unwrap();
-        let settings = table(&folder.join("micro.toml"));
+
+        let file = folder.join("micro.toml");
+        let settings = table(&file);
         let found = settings["registry"].get("kind").and_then(toml::Value::as_str);
-        assert_eq!(found, kind);
+        assert_eq!(found, kind, "{what}");
+        if template == Template::Gateway {
+            assert_eq!(settings["gateway"]["export"], toml::Value::from(vec!["orders"]));
+        }
+        is_taken(&file).unwrap_or_else(|reason| panic!("{what}: {reason}"));
+        // So is what stands there to be switched on.
+        let text = fs::read_to_string(&file).unwrap();
+        let all: String = text
+            .lines()
+            .map(|line| format!("{}\n", switched_on(line)))
+            .collect();
+        assert_ne!(all, text, "{what}");
+        fs::write(&file, all).unwrap();
+        is_taken(&file).unwrap_or_else(|reason| panic!("{what}, all of it: {reason}"));
+
         let manifest = table(&folder.join("Cargo.toml"));
-        let features = manifest["dependencies"]["micro"]["features"].as_array().unwrap();
-        assert!(features.contains(&feature.into()), "{features:?}");
+        let micro = &manifest["dependencies"]["micro"];
+        assert_eq!(micro["features"], toml::Value::from(features.to_vec()), "{what}");
+        assert_eq!(
+            manifest["dependencies"].get("micro-gateway").is_some(),
+            template == Template::Gateway,
+            "{what}"
+        );
     }
 }
 
