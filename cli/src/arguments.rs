@@ -18,6 +18,8 @@ Examples:
 
 The registry is the one of the services: MICRO_REGISTRY, micro.toml, or mDNS on this machine.
 
+With --json, errors and the log (RUST_LOG) on standard error are JSON, too, an object a line.
+
 Exit codes: 0 for success, 1 for what failed, 2 for what was typed wrong, 64 + N for the gRPC code N (`micro call --help` \
 lists them), 130 for Ctrl-C before there was anything to end in order.";
 

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// Shows services and nodes at /dashboard, to whoever is on this machine [default: gateway.dashboard of micro.toml]
     #[arg(long)]
     pub(crate) dashboard: bool,
-    /// Write where it listens as JSON, to standard output; the log stays as it is
+    /// Write where it listens as JSON, to standard output, and the log, to standard error
     #[arg(long)]
     pub(crate) json: bool,
 }

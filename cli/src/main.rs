@@ -14,6 +14,7 @@ mod gateway;
 mod health;
 mod input;
 mod invocation;
+mod log;
 mod lookup;
 mod metadata;
 mod new;
@@ -25,13 +26,9 @@ mod services;
 mod settings;
 mod watch;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     arguments::{Arguments, Command},
@@ -59,12 +56,7 @@ fn start(arguments: &Arguments) -> Result<()> {
     // What runs for long is watched by others than the one who typed.
     let is_service = matches!(arguments.command, Command::Gateway(_));
     let level = if is_service { "warn" } else { "error" };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
-        .with_writer(io::stderr)
-        .with_ansi(output::has_colours())
-        .log_internal_errors(false)
-        .init();
+    log::start(level, arguments.command.is_json());
     let mut builder = if is_service {
         tokio::runtime::Builder::new_multi_thread()
     } else {

@@ -136,10 +136,11 @@ mod tests {
         assert_eq!(mains.len(), 3, "a registry has none");
         for main in mains {
             let main = main.contents_utf8().unwrap();
-            let (_, rest) = main.split_once("    tracing_subscriber::fmt()\n").unwrap();
+            let (_, rest) = main.split_once("EnvFilter::new(\"info\"));\n").unwrap();
             let (logging, _) = rest.split_once(".init();\n").unwrap();
             for set in [
-                ".with_ansi(io::stdout().is_terminal())\n",
+                "let is_plain = env::var_os(\"NO_COLOR\").is_some_and(|value| !value.is_empty());\n",
+                ".with_ansi(io::stdout().is_terminal() && !is_plain)\n",
                 ".log_internal_errors(false)\n",
             ] {
                 assert!(logging.contains(set), "{set} in {main}");

@@ -7,8 +7,9 @@ use std::{
 };
 
 use micro_dynamic::fake::Reflection;
+use serde_json::Value;
 
-use crate::support::{Ended, Shop};
+use crate::support::{Ended, Shop, run};
 
 async fn shop() -> Shop {
     Shop::start(Reflection::V1).await
@@ -252,4 +253,20 @@ async fn a_node_that_is_gone_is_unavailable() {
         .run(&["call", "shop", "Order", "--registry-address", "shop=127.0.0.1:1"])
         .await;
     assert_eq!(ended.code, 78, "{}", ended.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_json_the_log_is_json_too() {
+    let shop = shop().await;
+    let mut command = shop.micro(&["call", "shop", "Look", r#"{"name":"Ada"}"#, "--json"]);
+    command.env("RUST_LOG", "trace");
+    let ended = run(command, "").await;
+    assert_eq!(ended.code, 0, "{}", ended.errors);
+    assert!(!ended.errors.is_empty());
+    for line in ended.errors.lines() {
+        let logged: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for key in ["time", "level", "target", "message"] {
+            assert!(logged[key].is_string(), "{key}: {line}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Read,
     os::unix::fs::OpenOptionsExt,
-    process::Command,
+    process::{Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -16,7 +16,10 @@ use nix::{
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
-use crate::support::{Shop, run};
+use crate::{
+    running::Running,
+    support::{Shop, run},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -121,4 +124,41 @@ async fn what_is_read_by_programs_has_no_colours() {
         let said = ended.output + &ended.errors;
         assert!(!said.is_empty() && !said.contains('\x1b'), "{said:?}");
     }
+}
+
+/// A service of the examples, as whoever copies it starts it.
+fn greeter() -> Command {
+    let in_workspace = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(arguments).args(["--quiet", "--package", "greeter"]);
+        command
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .env_remove("RUST_LOG")
+            .env("MICRO_REGISTRY", "memory")
+            .env("CARGO_TERM_COLOR", "never");
+        for name in ["MICRO_REGISTRY_ADDRESS", "MICRO_CONFIG", "MICRO_SERVER_ADDRESS"] {
+            command.env_remove(name);
+        }
+        command
+    };
+    assert!(in_workspace(&["build"]).status().unwrap().success());
+    // Which becomes the program.
+    in_workspace(&["run"])
+}
+
+#[test]
+fn the_log_of_a_service_has_colours_on_terminals_whose_users_want_them() {
+    let serving = "serving";
+    for (variables, expected) in [
+        (&[][..], true),
+        (&[("NO_COLOR", "1")], false),
+        (&[("NO_COLOR", "")], true),
+    ] {
+        let said = shown(with(greeter(), variables), serving);
+        assert_eq!(said.contains('\x1b'), expected, "{variables:?}: {said:?}");
+    }
+    let mut piped = with(greeter(), &[]);
+    piped.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let said = Running::start(piped).output_until(serving).join("\n");
+    assert!(!said.contains('\x1b'), "{said:?}");
 }

@@ -9,7 +9,10 @@ mod proto {
     micro::include_proto!();
 }
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+};
 
 use handler::Receptionist;
 use micro::{Service, ServiceBuilder};
@@ -19,9 +22,10 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> micro::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(io::stdout().is_terminal())
+        .with_ansi(io::stdout().is_terminal() && !is_plain)
         // Else what cannot be logged is told on standard error, and where that is full, too, by a panic.
         .log_internal_errors(false)
         .init();

@@ -6,6 +6,7 @@ mod clock {
 }
 
 use std::{
+    env,
     io::{self, IsTerminal as _},
     sync::Arc,
     time::UNIX_EPOCH,
@@ -34,8 +35,9 @@ impl Clock for HostClock {
 
 #[tokio::main]
 async fn main() -> micro::Result<()> {
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
-        .with_ansi(io::stdout().is_terminal())
+        .with_ansi(io::stdout().is_terminal() && !is_plain)
         .log_internal_errors(false)
         .init();
     Service::builder("clock")
