@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -26,6 +26,10 @@ use tonic::{
     server::{Grpc, NamedService, StreamingService},
     service::{Routes, interceptor::InterceptedService},
     transport::Server,
+};
+use tonic_health::{
+    ServingStatus,
+    server::{HealthReporter, health_reporter},
 };
 
 use self::replies::{ENDS, echo, name, reply};
@@ -47,12 +51,15 @@ pub enum Reflection {
 pub struct Fake {
     address: SocketAddr,
     seen: Arc<Seen>,
+    health: HealthReporter,
     task: JoinHandle<()>,
 }
 
-/// What a [`Fake`] has been asked so far.
+/// What a [`Fake`] has been asked so far, and how it answers.
 #[derive(Debug, Default)]
 struct Seen {
+    /// Whether calls are refused.
+    is_down: AtomicBool,
     reflections: AtomicUsize,
     calls: AtomicUsize,
     open: AtomicUsize,
@@ -105,7 +112,8 @@ impl Fake {
             seen: Arc::clone(&seen),
         });
         // Health of the whole is serving from the start.
-        routes.add_service(tonic_health::server::health_reporter().1);
+        let (health, server) = health_reporter();
+        routes.add_service(server);
         let sound = "the test protos are sound";
         match reflection {
             Reflection::V1 => {
@@ -128,7 +136,26 @@ impl Fake {
             .add_routes(routes.routes())
             .serve_with_incoming(incoming);
         let task = tokio::spawn(async move { serving.await.expect("the server serves until it is stopped") });
-        Ok(Self { address, seen, task })
+        Ok(Self {
+            address,
+            seen,
+            health,
+            task,
+        })
+    }
+
+    /// Says whether all calls are answered with UNAVAILABLE at once, reflection and health apart. Default: none is.
+    pub fn refuse(&self, is_down: bool) {
+        self.seen.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Says by its health that it serves, or that it does not. Default: it does.
+    pub async fn serve(&self, is_serving: bool) {
+        let status = match is_serving {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.health.set_service_status("", status).await;
     }
 
     /// Where it listens.
@@ -254,6 +281,9 @@ where
         let mut seen = self.seen.headers.lock().expect("no panic while it is locked");
         seen.clone_from(request.headers());
         drop(seen);
+        if self.seen.is_down.load(Ordering::Relaxed) {
+            return Box::pin(async { Ok(Status::unavailable("it is down").into_http()) });
+        }
         Box::pin(async move {
             let Some(method) = method else {
                 return Ok(Status::unimplemented(name).into_http());

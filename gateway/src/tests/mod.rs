@@ -7,6 +7,7 @@ mod browser;
 mod calls;
 mod dashboard;
 mod edge;
+mod ejection;
 mod foreign;
 mod grpc_web;
 mod guarded_web;
