@@ -19,7 +19,8 @@ use tokio::process::{Child, Command};
 /// A gateway with a dashboard, and services. Dropping it kills them all.
 #[derive(Debug)]
 pub struct System {
-    network: String,
+    /// What tells of the registry.
+    variables: Vec<(&'static str, String)>,
     port: u16,
     gateway: Option<Child>,
     services: BTreeMap<String, Child>,
@@ -29,11 +30,15 @@ impl System {
     /// A gateway for the greeter, and for the service that calls it.
     #[must_use]
     pub fn start() -> Self {
+        let port = free(|port| UdpSocket::bind(("0.0.0.0", port)).is_ok());
+        Self::start_in(vec![("MICRO_REGISTRY_ADDRESS", format!("127.0.0.1:{port}"))])
+    }
+
+    /// The same, in the registry that these variables tell of.
+    #[must_use]
+    pub fn start_in(variables: Vec<(&'static str, String)>) -> Self {
         let mut system = Self {
-            network: format!(
-                "127.0.0.1:{}",
-                free(|port| UdpSocket::bind(("0.0.0.0", port)).is_ok())
-            ),
+            variables,
             port: free(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()),
             gateway: None,
             services: BTreeMap::new(),
@@ -100,7 +105,7 @@ impl System {
             command.env_remove(name);
         }
         command
-            .env("MICRO_REGISTRY_ADDRESS", &self.network)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(root())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,12 +1,13 @@
 //! What strangers put into a registry, and every kind of field.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use micro::registry::{Memory, Node, Registry};
+use micro::registry::Memory;
 use micro_dynamic::fake::{Fake, Reflection};
 use micro_gateway::Settings;
-use micro_test_dashboard::{Browser, Page, eventually};
-use tokio::{net::TcpListener, task::JoinHandle};
+use micro_test_dashboard::{Browser, Page};
+
+use crate::support::{Front, register_as};
 
 const MARKUP: &str = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
 /// As metadata are shown.
@@ -14,36 +15,6 @@ const METADATA: &str =
     "zone=<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
 /// The same in a name, which has no spaces.
 const NAME: &str = "<img/src=x/onerror=document.title='owned'>";
-const TTL: Duration = Duration::from_secs(600);
-
-/// A gateway in this process, for what a registry of this process holds.
-async fn gateway(registry: Arc<Memory>, exported: &str) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let settings = Settings::exporting([exported]).unwrap().dashboard(true);
-    let service = micro_gateway::service(settings)
-        .address(format!("127.0.0.1:{port}"))
-        .registry(registry)
-        .environment([("MICRO_SERVER_ID", "gateway-1")])
-        .build()
-        .unwrap();
-    let running = tokio::spawn(async move { service.run().await.unwrap() });
-    eventually("the gateway listens", async || {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-    })
-    .await;
-    (port, running)
-}
-
-async fn node(registry: &Memory, service: &str, id: &str, address: &str) {
-    let node = Node::builder(service.parse().unwrap(), id, address.parse().unwrap())
-        .version(MARKUP)
-        .metadata("zone", MARKUP)
-        .build()
-        .unwrap();
-    registry.register(&node, TTL).await.unwrap();
-}
 
 async fn is_unharmed(page: &Page) {
     assert_eq!(page.text("document.title").await, "micro");
@@ -60,12 +31,12 @@ async fn is_unharmed(page: &Page) {
 async fn markup_in_a_registry_is_text() {
     let registry = Arc::new(Memory::default());
     let fake = Fake::start(Reflection::V1).await.unwrap();
-    node(&registry, "shop", NAME, &fake.address().to_string()).await;
-    node(&registry, "shop", "\"'`${1}\u{202e}", "127.0.0.1:1").await;
-    node(&registry, "other", NAME, "127.0.0.1:2").await;
-    let (port, running) = gateway(registry, "shop").await;
+    register_as(&registry, "shop", NAME, &fake.address().to_string(), MARKUP).await;
+    register_as(&registry, "shop", "\"'`${1}\u{202e}", "127.0.0.1:1", MARKUP).await;
+    register_as(&registry, "other", NAME, "127.0.0.1:2", MARKUP).await;
+    let front = Front::start(&registry, Settings::exporting(["shop"]).unwrap()).await;
     let browser = Browser::start().await;
-    let page = browser.open(&format!("http://localhost:{port}/dashboard")).await;
+    let page = front.open(&browser).await;
     page.until("document.querySelector('[data-service=shop] tr[data-state=ready]')")
         .await;
     page.until("document.querySelector('[data-service=other] tr[data-state=listed]')")
@@ -98,17 +69,16 @@ async fn markup_in_a_registry_is_text() {
     let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(page.text(overflow).await, "0");
     page.close().await;
-    running.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_field_goes_from_json_into_the_form_and_back() {
     let registry = Arc::new(Memory::default());
     let fake = Fake::start(Reflection::V1).await.unwrap();
-    node(&registry, "shop", "shop-1", &fake.address().to_string()).await;
-    let (port, running) = gateway(registry, "shop").await;
+    register_as(&registry, "shop", "shop-1", &fake.address().to_string(), MARKUP).await;
+    let front = Front::start(&registry, Settings::exporting(["shop"]).unwrap()).await;
     let browser = Browser::start().await;
-    let page = browser.open(&format!("http://localhost:{port}/dashboard")).await;
+    let page = front.open(&browser).await;
     page.until("document.querySelector('[data-service=shop] tr[data-state=ready]')")
         .await;
     page.click("[data-service=shop] button").await;
@@ -143,7 +113,6 @@ async fn every_kind_of_field_goes_from_json_into_the_form_and_back() {
     assert_eq!(page.text(FIELDS).await, "ok");
     is_unharmed(&page).await;
     page.close().await;
-    running.abort();
 }
 
 /// Values of all kinds through the fields of a message that has them, and values that are refused.

@@ -6,3 +6,6 @@ mod calls;
 mod hostile;
 mod live;
 mod looks;
+mod states;
+mod support;
+mod tokens;
