@@ -168,6 +168,29 @@ async fn loses_nothing(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_side_by_side_one_goes_on_when_the_other_is_killed() {
+    let world = World::consul().await;
+    let _greeters = ["n0", "n1"].map(|id| node(&world, id));
+    let (mut one, other) = (Gateway::start(&world).await, Gateway::start(&world).await);
+    eventually("both are registered", async || {
+        let snapshot = world.client().snapshot("gateway").await;
+        snapshot.is_ok_and(|snapshot| snapshot.len() == 2)
+    })
+    .await;
+    let load = other.load();
+    for _ in 0..100 {
+        one.ask().await.unwrap();
+    }
+    one.process.signal(Signal::SIGKILL);
+    one.process.wait_for_end();
+    for _ in 0..200 {
+        other.ask().await.unwrap();
+    }
+    load.holds().await;
+    assert!(one.ask().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_lost_with_consul() {
     loses_nothing(&World::consul().await).await;
 }
