@@ -5,7 +5,7 @@ const LENGTH_MAX: usize = 2048;
 /// The most segments of a path.
 const SEGMENTS_MAX: usize = 64;
 /// The longest segment, decoded.
-const SEGMENT_LENGTH_MAX: usize = 256;
+pub(crate) const SEGMENT_LENGTH_MAX: usize = 256;
 /// What may stand in a value besides letters and digits; nothing that anybody behind could read as the end of a segment.
 const MARKS: &str = "-_.~!$&'()*+,=:@ ";
 

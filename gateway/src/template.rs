@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::segments::SEGMENT_LENGTH_MAX;
+
 /// The most segments of a template.
 const SEGMENTS_MAX: usize = 32;
 
@@ -138,6 +140,9 @@ fn literal(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || text == "." || text == ".." {
         return Err("a segment is empty, or leads elsewhere");
     }
+    if text.len() > SEGMENT_LENGTH_MAX {
+        return Err("a segment is longer than one of a path may be");
+    }
     if !text.bytes().all(is_plain) {
         return Err("a segment has a character that is not allowed");
     }
@@ -196,6 +201,8 @@ mod tests {
 
     #[test]
     fn what_is_no_template_is_refused() {
+        let long = |length: usize| Template::parse(&format!("/{}", "a".repeat(length)));
+        assert!(long(SEGMENT_LENGTH_MAX).is_ok() && long(SEGMENT_LENGTH_MAX + 1).is_err());
         for text in [
             "",
             "v1",
