@@ -1,6 +1,10 @@
 //! Chromium without a window, driven through its driver.
 
-use std::{env, path::PathBuf, process::Stdio};
+use std::{
+    env,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
@@ -12,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     time::timeout,
 };
@@ -20,6 +25,9 @@ use crate::{PATIENCE, driver::Session, eventually};
 
 /// The key under which the driver names an element; the protocol has fixed it.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// How often the driver is started before a test gives up.
+const STARTS_MAX: usize = 3;
 
 /// A browser of one test's own. Dropping it ends it.
 #[derive(Debug)]
@@ -39,6 +47,17 @@ pub struct Page {
 impl Browser {
     /// Starts the driver; `cargo xtask test` says which.
     pub async fn start() -> Self {
+        for _ in 1..STARTS_MAX {
+            if let Ok(started) = Self::try_start().await {
+                return started;
+            }
+        }
+        let started = Self::try_start().await;
+        started.unwrap_or_else(|status| panic!("the driver does not start: {status}"))
+    }
+
+    /// Starts it, or says how it ended: its own choice of a port may be another's by the time it listens.
+    async fn try_start() -> Result<Self, ExitStatus> {
         let mut driver = Command::new(program("MICRO_TEST_CHROMEDRIVER"))
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -49,22 +68,25 @@ impl Browser {
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let starting = async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("the driver starts");
+            while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, port)) = line.split_once("successfully on port ") {
-                    return port.trim_end_matches('.').to_owned();
+                    return Some(port.trim_end_matches('.').to_owned());
                 }
             }
+            None
         };
         let port = timeout(PATIENCE, starting)
             .await
             .expect("the driver starts in time");
-        Self {
+        let Some(port) = port else {
+            return Err(driver.wait().await.unwrap());
+        };
+        Ok(Self {
             address: format!("http://127.0.0.1:{port}"),
             chromium: program("MICRO_TEST_CHROMIUM"),
             _driver: driver,
             profile: tempfile::tempdir().unwrap(),
-        }
+        })
     }
 
     /// Opens a page of this width; the browser resolves no name but `localhost`.
@@ -96,6 +118,15 @@ impl Browser {
         // What the browser asks for its own first page is not of ours.
         page.session.go("data:,").await;
         page.logs().await;
+        // Who serves it may only have been started.
+        let host = url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split('/').next());
+        let host = host.expect("a page of this machine");
+        eventually("the page is served", async || {
+            TcpStream::connect(host).await.is_ok()
+        })
+        .await;
         page.session.go(url).await;
         page
     }

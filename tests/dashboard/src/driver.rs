@@ -23,7 +23,10 @@ impl Session {
     /// Has the driver at `driver` start a browser.
     pub(crate) async fn start(driver: &str, capabilities: Value) -> Self {
         let mut session = Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            // A connection for each command: the driver may close one that waits just as the next command is sent.
+            client: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build_http(),
             address: format!("{driver}/session"),
         };
         let body = json!({ "capabilities": { "alwaysMatch": capabilities } });
