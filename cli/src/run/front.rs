@@ -1,6 +1,11 @@
 //! The gateway beside the services: HTTP and JSON in front of what runs, as one more process.
 
-use std::{ffi::OsString, io, net::TcpListener, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+};
 
 use micro::RegistrySettings;
 
@@ -8,7 +13,7 @@ use super::{
     arguments::Arguments,
     choice::Choice,
     printer::Facts,
-    process::Launch,
+    process::{ADVERTISE, Launch},
     settings::{Beside, SettingsFile},
 };
 use crate::{
@@ -100,7 +105,7 @@ impl Front {
     }
 
     /// Where it can listen, and how it is started there, in front of these services.
-    pub(super) fn launch(self, services: &[String]) -> Result<(Place, Launch)> {
+    pub(super) fn launch(mut self, services: &[String]) -> Result<(Place, Launch)> {
         let place = match &self.wanted {
             Some(wanted) => Place {
                 address: room_at(wanted)?,
@@ -117,10 +122,18 @@ impl Front {
             place.address.as_str().into(),
             "--dashboard".into(),
         ]);
+        self.environment.extend(advertised(&place.address));
         let launch = Launch::of_this_command(arguments, &self.folder, self.environment)
             .map_err(|error| Failure::because("find this program", &error))?;
         Ok((place, launch))
     }
+}
+
+/// What tells a gateway at `address` to be found there; one at every address is found where nodes are.
+fn advertised(address: &str) -> Option<(&'static str, OsString)> {
+    let address: SocketAddr = address.parse().ok()?;
+    let ip = address.ip();
+    (!ip.is_unspecified()).then(|| (ADVERTISE, ip.to_string().into()))
 }
 
 /// The usual place, or another if that is taken.
@@ -170,5 +183,18 @@ mod tests {
             assert!(error.to_string().contains("such as 127.0.0.1:8080"), "{error}");
         }
         assert!(!room_at(ANYWHERE).unwrap().ends_with(":0"));
+    }
+
+    #[test]
+    fn a_gateway_is_found_at_the_address_where_it_listens() {
+        for (address, found_at) in [
+            ("127.0.0.2:8080", Some("127.0.0.2")),
+            ("[::1]:8080", Some("::1")),
+            ("0.0.0.0:8080", None),
+            ("[::]:8080", None),
+        ] {
+            let told = advertised(address).map(|(_, ip)| ip.into_string().unwrap());
+            assert_eq!(told.as_deref(), found_at, "{address}");
+        }
     }
 }

@@ -22,11 +22,11 @@ pub(crate) const BECOME_NODE: &str = "become-node";
 
 /// What is the service's own, and would make another service of the node.
 const NAME: &str = "MICRO_SERVER_NAME";
-/// Where every node listens and says that it does, whatever is exported or stands in the file: at a free port each.
-const ADDRESS: [(&str, &str); 2] = [
-    ("MICRO_SERVER_ADDRESS", "127.0.0.1:0"),
-    ("MICRO_SERVER_ADVERTISE", "127.0.0.1"),
-];
+/// What says where a process is found.
+pub(super) const ADVERTISE: &str = "MICRO_SERVER_ADVERTISE";
+/// Where every process listens and says that it does, whatever is exported or stands in the file, unless it is told otherwise: at a
+/// free port each.
+const ADDRESS: [(&str, &str); 2] = [("MICRO_SERVER_ADDRESS", "127.0.0.1:0"), (ADVERTISE, "127.0.0.1")];
 
 /// How nodes are started: all of them alike but for their id.
 #[derive(Debug)]
@@ -110,9 +110,9 @@ impl Launch {
             // A group of its own: Ctrl-C in the terminal reaches `micro run` alone, which then stops nodes in order.
             .process_group(0);
         command.env_remove(NAME);
+        command.envs(ADDRESS);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("MICRO_SERVER_ID", id);
-        command.envs(ADDRESS);
         Ok(Process {
             child: command.spawn()?,
         })
