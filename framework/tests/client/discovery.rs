@@ -10,7 +10,7 @@ use micro::{
 use tokio::sync::watch;
 use tonic::Code;
 
-use crate::support::{Behaviour, FakeNode, client, eventually, hello, load, registry_of};
+use crate::support::{Behaviour, FakeNode, both_are_connected, client, eventually, hello, load, registry_of};
 
 /// A registry that says what the test wants, or fails.
 #[derive(Debug)]
@@ -123,10 +123,7 @@ async fn a_registry_that_goes_away_takes_nothing() {
     let registry = Scripted::new(Ok(Snapshot::empty()));
     registry.say(&[&nodes[0], &nodes[1]]);
     let (_client, channel) = client(registry.clone());
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     registry.fail("connection refused");
     let (answers, failures) = load(&channel, 200, 8).await;
     assert!(failures.is_empty(), "{failures:?}");
@@ -165,10 +162,7 @@ async fn a_wiped_registry_takes_no_node_that_lives_and_a_dead_one_goes() {
     let registry = Scripted::new(Ok(Snapshot::empty()));
     registry.say(&[&nodes[0], &nodes[1]]);
     let (_client, channel) = client(registry.clone());
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     registry.say(&[]);
     let (answers, failures) = load(&channel, 200, 8).await;
     assert!(failures.is_empty(), "{failures:?}");
@@ -201,10 +195,7 @@ async fn what_a_wiped_registry_lost_goes_when_the_hold_down_ends() {
         .build()
         .unwrap();
     let channel = client.channel("greeter");
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     registry.say(&[]);
     eventually("nobody is left", async || hello(&channel).await.is_err()).await;
 }

@@ -23,7 +23,9 @@ use tokio::{
 use tonic::{Code, body::Body};
 use tower::Service;
 
-use crate::support::{Behaviour, FakeNode, HELLO, TTL, client, eventually, hello, load, node, registry_of};
+use crate::support::{
+    Behaviour, FakeNode, HELLO, TTL, both_are_connected, client, eventually, hello, load, node, registry_of,
+};
 
 /// A memory registry whose first watch panics.
 #[derive(Debug, Default)]
@@ -129,10 +131,7 @@ async fn times_without_end_are_taken() {
         .build()
         .unwrap();
     let channel = client.channel("greeter");
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     for fake in [&a, &b] {
         registry.deregister(&fake.node).await.unwrap();
     }

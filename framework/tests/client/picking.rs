@@ -6,7 +6,8 @@ use micro::{CallOptions, Client, ClientBuilder, Policy, registry::Registry};
 use tonic::{Code, Request};
 
 use crate::support::{
-    Behaviour, FakeNode, TTL, client, eventually, hello, hello_with, load, node, registry_of,
+    Behaviour, FakeNode, TTL, both_are_connected, client, eventually, hello, hello_with, load, node,
+    registry_of,
 };
 
 #[tokio::test]
@@ -21,11 +22,7 @@ async fn every_policy_spreads_calls_over_all_nodes() {
             .build()
             .unwrap();
         let channel = client.channel("greeter");
-        eventually("both are connected", async || {
-            let answers = load(&channel, 20, 4).await.0;
-            answers.len() == 2
-        })
-        .await;
+        both_are_connected(&channel).await;
         let (answers, failures) = load(&channel, 1000, 16).await;
         assert!(failures.is_empty(), "{failures:?}");
         for (id, count) in &answers {
@@ -44,10 +41,7 @@ async fn a_killed_node_is_not_picked_and_its_calls_in_flight_name_it() {
         FakeNode::start("b", Behaviour::Answer).await,
     ];
     let (_client, channel) = client(registry_of(&nodes).await);
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     nodes[0].kill().await;
     let (answers, failures) = load(&channel, 200, 8).await;
     assert!(failures.is_empty(), "{failures:?}");

@@ -6,7 +6,9 @@ use micro::{CallOptions, Channel, Client, EndpointState, Policy, registry::Idemp
 use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-use crate::support::{Behaviour, FakeNode, client, eventually, hello, load, registry_of, with_methods};
+use crate::support::{
+    Behaviour, FakeNode, both_are_connected, client, eventually, hello, load, registry_of, with_methods,
+};
 
 /// Nodes that behave well until both are connected; then the second does what it is told.
 async fn good_and(bad: Behaviour, idempotency: Idempotency) -> ([FakeNode; 2], Client, Channel) {
@@ -23,10 +25,7 @@ async fn good_and(bad: Behaviour, idempotency: Idempotency) -> ([FakeNode; 2], C
         .build()
         .unwrap();
     let channel = client.channel("greeter");
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     nodes[1].tell(bad);
     (nodes, client, channel)
 }

@@ -9,7 +9,7 @@ use micro::{CallOptions, Policy, registry::Registry};
 use tracing::{Dispatch, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::support::{Behaviour, FakeNode, client, eventually, hello, load, registry_of};
+use crate::support::{Behaviour, FakeNode, both_are_connected, client, eventually, hello, load, registry_of};
 
 /// What is told of the spans of this thread, on which all of a test's runtime is.
 #[derive(Clone, Default)]
@@ -103,10 +103,7 @@ async fn an_attempt_says_how_its_node_was_picked() {
         FakeNode::start("b", Behaviour::Answer).await,
     ];
     let (_client, channel) = client(registry_of(&nodes).await);
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     for (options, expected) in [
         (
             CallOptions::new(),

@@ -334,6 +334,14 @@ pub(crate) async fn load(
     }
 }
 
+/// Calls until two nodes have answered.
+pub(crate) async fn both_are_connected(channel: &Channel) {
+    eventually("both are connected", async || {
+        load(channel, 20, 4).await.0.len() == 2
+    })
+    .await;
+}
+
 /// Polls until `holds`, or panics after a long while.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = std::time::Instant::now();

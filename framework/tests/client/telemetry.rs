@@ -8,7 +8,9 @@ use micro::{
 };
 use tonic::Code;
 
-use crate::support::{Behaviour, FakeNode, eventually, hello, load, registry_of, with_methods};
+use crate::support::{
+    Behaviour, FakeNode, both_are_connected, eventually, hello, load, registry_of, with_methods,
+};
 
 /// The value of a series, `name{labels}` as it is rendered; `None` where there is none.
 fn value(telemetry: &Telemetry, series: &str) -> Option<f64> {
@@ -69,10 +71,7 @@ async fn good_and(bad: Behaviour) -> ([FakeNode; 2], Telemetry, Channel) {
         fake.node = with_methods(&fake.node, Idempotency::Idempotent);
     }
     let (telemetry, _client, channel) = recording(registry_of(&nodes).await).await;
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     nodes[1].tell(bad);
     (nodes, telemetry, channel)
 }

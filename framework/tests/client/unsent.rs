@@ -7,7 +7,9 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::support::{Behaviour, FakeNode, TTL, client, eventually, hello, load, node, registry_of};
+use crate::support::{
+    Behaviour, FakeNode, TTL, both_are_connected, client, eventually, hello, load, node, registry_of,
+};
 
 /// A good node and a bad one, both connected before the bad one shows what it does.
 async fn good_and(bad: Behaviour) -> ([FakeNode; 2], micro::Client, micro::Channel) {
@@ -16,10 +18,7 @@ async fn good_and(bad: Behaviour) -> ([FakeNode; 2], micro::Client, micro::Chann
         FakeNode::start("bad", Behaviour::Answer).await,
     ];
     let (client, channel) = client(registry_of(&nodes).await);
-    eventually("both are connected", async || {
-        load(&channel, 20, 4).await.0.len() == 2
-    })
-    .await;
+    both_are_connected(&channel).await;
     nodes[1].tell(bad);
     (nodes, client, channel)
 }

@@ -1,12 +1,9 @@
 //! A node that refuses all calls beside others that answer: it is left out, and nobody notices.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
 use micro::{Client, Policy};
-use micro_dynamic::fake::{Fake, Reflection};
 
-use super::support::{send, until};
+use super::support::{send, three_shops, until};
 use crate::{Gateway, Settings};
 
 /// How many requests are made at the same time, and how often.
@@ -28,17 +25,9 @@ async fn ask(gateway: &Gateway, rounds: usize) {
 
 #[tokio::test]
 async fn a_node_that_refuses_all_calls_gets_few_of_them_and_no_request_fails() {
-    let mut fakes = Vec::new();
-    for _ in 0..3 {
-        fakes.push(Fake::start(Reflection::V1).await.unwrap());
-    }
-    let nodes: Vec<_> = fakes
-        .iter()
-        .map(|fake| format!("shop={}", fake.address()))
-        .collect();
-    let registry: micro::registry::Static = nodes.join(",").parse().unwrap();
+    let (fakes, registry) = three_shops().await;
     // By which it would get its share however it answers.
-    let client = Client::builder(Arc::new(registry)).policy(Policy::RoundRobin);
+    let client = Client::builder(registry).policy(Policy::RoundRobin);
     let gateway = Gateway::new(&client.build().unwrap(), Settings::exporting(["shop"]).unwrap());
     until("all nodes get calls", || async {
         ask(&gateway, 10).await;

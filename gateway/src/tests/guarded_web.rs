@@ -92,7 +92,7 @@ async fn only_the_claims_that_are_named_reach_the_server_and_nobody_else_says_th
     let told = "x-user=ada x-roles=[\"a\",\"b\"] x-secret=";
     assert_eq!(metadata("/shop.Shop/Order", &with_claims).await, [told]);
     assert_eq!(metadata("/shop.Shop/Track", &with_claims).await, [told; 3]);
-    // A request says `x-user: root`, which is passed on where no claim has that name.
+    // The request says `x-user: root` itself, which is for claims alone to say.
     let nothing = "x-user= x-roles= x-secret=";
     assert_eq!(metadata("/shop.Shop/Look", "").await, [nothing]);
     let odd = token(&json!({ "sub": "a\nb" }));

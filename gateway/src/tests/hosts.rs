@@ -34,14 +34,18 @@ async fn status(gateway: &Served, method: &str, path: &str, host: &str) -> u16 {
     status
 }
 
+async fn answers_no_foreign_name(gateway: &Served) {
+    for (method, path) in PATHS {
+        for host in FOREIGN {
+            assert_eq!(status(gateway, method, path, host).await, 421, "{path} {host}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_gateway_on_loopback_answers_no_foreign_name() {
     let (gateway, fake) = Served::with("dashboard = true").await;
-    for (method, path) in PATHS {
-        for host in FOREIGN {
-            assert_eq!(status(&gateway, method, path, host).await, 421, "{path} {host}");
-        }
-    }
+    answers_no_foreign_name(&gateway).await;
     assert_eq!(fake.calls() + fake.reflections(), 0);
     for host in ["localhost", "127.0.0.1:8080", "LocalHost"] {
         assert_eq!(status(&gateway, "POST", ORDER, host).await, 200);
@@ -52,11 +56,7 @@ async fn a_gateway_on_loopback_answers_no_foreign_name() {
 #[tokio::test]
 async fn a_gateway_with_names_answers_those_and_shows_its_dashboard_at_localhost() {
     let (gateway, fake) = Served::with("dashboard = true\nhosts = ['api.example.com']").await;
-    for (method, path) in PATHS {
-        for host in FOREIGN {
-            assert_eq!(status(&gateway, method, path, host).await, 421, "{path} {host}");
-        }
-    }
+    answers_no_foreign_name(&gateway).await;
     assert_eq!(status(&gateway, "POST", ORDER, "localhost").await, 421);
     assert_eq!(fake.calls() + fake.reflections(), 0);
     assert_eq!(status(&gateway, "POST", ORDER, "api.example.com").await, 200);

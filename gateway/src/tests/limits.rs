@@ -1,13 +1,10 @@
 //! What a gateway takes of one request, and what its requests take of nodes.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt, stream};
 use http::Request;
-use micro::registry::Static;
-use micro_dynamic::fake::{Fake, Reflection};
+use micro_dynamic::fake::Fake;
 
-use super::served::Served;
+use super::{served::Served, support::three_shops};
 use crate::Settings;
 
 /// How many requests are on their way at a time.
@@ -15,16 +12,8 @@ const AT_A_TIME: usize = 64;
 
 #[tokio::test]
 async fn a_thousand_requests_take_one_connection_a_node_and_one_description() {
-    let mut nodes = Vec::new();
-    for _ in 0..3 {
-        nodes.push(Fake::start(Reflection::V1).await.unwrap());
-    }
-    let records: Vec<_> = nodes
-        .iter()
-        .map(|node| format!("shop={}", node.address()))
-        .collect();
-    let registry: Static = records.join(",").parse().unwrap();
-    let gateway = Served::start(Arc::new(registry), Settings::exporting(["shop"]).unwrap()).await;
+    let (nodes, registry) = three_shops().await;
+    let gateway = Served::start(registry, Settings::exporting(["shop"]).unwrap()).await;
     let connection = gateway.h2().await;
     let requests = stream::iter(0..1000).map(|_| {
         let request = Request::post("http://localhost/shop/shop/order");

@@ -4,7 +4,10 @@ use std::{future::Future, sync::Arc};
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use micro::{Client, registry::Registry};
+use micro::{
+    Client,
+    registry::{Registry, Static},
+};
 use micro_dynamic::fake::{Fake, Reflection};
 use serde_json::Value;
 use tokio::{
@@ -56,7 +59,7 @@ impl Shop {
 
     pub(crate) async fn with(settings: Settings) -> Self {
         let fake = Fake::start(Reflection::V1).await.unwrap();
-        let registry: micro::registry::Static = format!("shop={}", fake.address()).parse().unwrap();
+        let registry: Static = format!("shop={}", fake.address()).parse().unwrap();
         let gateway = gateway(Arc::new(registry), settings);
         Self { fake, gateway }
     }
@@ -64,7 +67,7 @@ impl Shop {
     /// One server whose methods have paths of their own, all exported.
     pub(crate) async fn desk() -> Self {
         let fake = Fake::start_desk().await.unwrap();
-        let registry: micro::registry::Static = format!("desk={}", fake.address()).parse().unwrap();
+        let registry: Static = format!("desk={}", fake.address()).parse().unwrap();
         let gateway = gateway(Arc::new(registry), Settings::exporting(["desk"]).unwrap());
         Self { fake, gateway }
     }
@@ -76,6 +79,19 @@ impl Shop {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         send(&self.gateway, Request::get(path), "").await
     }
+}
+
+/// Three servers of the shop, and the registry that has them.
+pub(crate) async fn three_shops() -> (Vec<Fake>, Arc<Static>) {
+    let mut fakes = Vec::new();
+    for _ in 0..3 {
+        fakes.push(Fake::start(Reflection::V1).await.unwrap());
+    }
+    let records: Vec<_> = fakes
+        .iter()
+        .map(|fake| format!("shop={}", fake.address()))
+        .collect();
+    (fakes, Arc::new(records.join(",").parse().unwrap()))
 }
 
 pub(crate) fn gateway(registry: Arc<dyn Registry>, settings: Settings) -> Gateway {

@@ -154,7 +154,7 @@ async fn only_the_claims_that_are_named_reach_the_server_and_nobody_else_says_th
         metadata("/shop/shop/order", &with_claims).await,
         "x-user=ada x-roles=[\"a\",\"b\"] x-secret="
     );
-    // A request says `x-user: root`, which is passed on where no claim has that name.
+    // The request says `x-user: root` itself, which is for claims alone to say.
     assert_eq!(
         metadata("/shop/shop/look", "").await,
         "x-user= x-roles= x-secret="
