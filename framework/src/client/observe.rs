@@ -158,17 +158,21 @@ impl Traced {
             micro.service = target.service.as_str(),
             micro.node.id = Empty,
         );
-        if span.is_disabled() {
-            return Self::default();
+        let traced = Self::of(span);
+        if let Some(span) = &traced.0 {
+            trace::name(span, method);
+            // Work that a handler spawned has no span, but it may have taken the context of its call along.
+            if Span::current().is_none()
+                && let Some(travelling) = context.metadata()
+            {
+                trace::go_on(span, travelling);
+            }
         }
-        trace::name(&span, method);
-        // Work that a handler spawned has no span, but it may have taken the context of its call along.
-        if Span::current().is_none()
-            && let Some(travelling) = context.metadata()
-        {
-            trace::go_on(&span, travelling);
-        }
-        Self(Some(Box::new(span)))
+        traced
+    }
+
+    fn of(span: Span) -> Self {
+        Self((!span.is_disabled()).then(|| Box::new(span)))
     }
 
     fn attempt(&self, call: &Call, peer: &Peer, previous: u32) -> Self {
@@ -190,15 +194,14 @@ impl Traced {
             micro.policy = Empty,
             micro.candidates = Empty,
         );
-        if span.is_disabled() {
-            return Self::default();
-        }
+        let traced = Self::of(span);
         // A pick takes less time than a span of its own would.
-        if let Some((policy, candidates)) = call.choice() {
+        if let Some(span) = &traced.0
+            && let Some((policy, candidates)) = call.choice()
+        {
             span.record("micro.policy", field::display(policy));
             span.record("micro.candidates", candidates);
         }
-        let traced = Self(Some(Box::new(span)));
         traced.record_peer(peer);
         traced
     }
@@ -207,11 +210,7 @@ impl Traced {
         let Some(parent) = &self.0 else {
             return Self::default();
         };
-        let span = info_span!(parent: &**parent, "pick", otel.kind = "internal", micro.outcome = Empty);
-        if span.is_disabled() {
-            return Self::default();
-        }
-        Self(Some(Box::new(span)))
+        Self::of(info_span!(parent: &**parent, "pick", otel.kind = "internal", micro.outcome = Empty))
     }
 
     fn record_peer(&self, peer: &Peer) {
