@@ -71,8 +71,6 @@ pub(crate) use env::Environment;
 pub(crate) use etcd::Etcd;
 #[cfg(feature = "otel")]
 pub(crate) use otlp::Otlp;
-#[cfg(all(feature = "otel", test))]
-pub(crate) use secret::Secret;
 pub(crate) use value::DURATION_MAX;
 
 use self::{file::File, typed::Typed};

@@ -126,9 +126,10 @@ impl Telemetry {
 
     fn key(&self, metric: Metric, labels: Labels<'_>) -> Key {
         #[cfg(feature = "otel")]
-        if let Ok(mut names) = self.names.lock() {
-            names.add(metric, labels);
-        }
+        self.names
+            .lock()
+            .expect("no panic while it is locked")
+            .add(metric, labels);
         let labels: Vec<Label> = labels
             .iter()
             .map(|&(name, value)| Label::new(name, value.to_owned()))
@@ -139,7 +140,7 @@ impl Telemetry {
     /// What metrics and labels were called when they were asked for.
     #[cfg(feature = "otel")]
     pub(crate) fn names(&self) -> Names {
-        self.names.lock().map(|names| names.clone()).unwrap_or_default()
+        self.names.lock().expect("no panic while it is locked").clone()
     }
 
     /// Asks `observer` before each rendering, so that it sets gauges that would cost too much to keep.

@@ -26,6 +26,7 @@ use crate::{
 
 /// How long the collector may take for one request.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Sends the spans and metrics of a program to an OpenTelemetry collector, over OTLP. Clones share.
 ///
 /// For spans it is a [`Layer`] for the program's own subscriber, as a library installs none; the metrics are those of the services
@@ -122,24 +123,21 @@ impl Otlp {
             let error = Error::config(format!("{protocol:?} is unknown; allowed is grpc"));
             return Err(at("telemetry.otlp.protocol", error));
         }
-        let headers = headers(settings).map_err(|error| at("telemetry.otlp.headers", error))?;
+        let typed = settings.headers.as_ref().map_or("", |secret| &secret.0);
+        let headers = headers(typed).map_err(|error| at("telemetry.otlp.headers", error))?;
         let control = Control::start().map_err(|error| {
             Error::new(ErrorKind::Server, "start the thread that sends spans and metrics").with_source(error)
         })?;
         let spans = traces.map(|(endpoint, key)| {
-            let spans = checked(&endpoint).and_then(|is_tls| {
-                let tls = is_tls.then(|| tls(settings)).transpose()?;
-                let resource = resource(service, None);
-                spans::provider(&control, &endpoint, tls, headers.clone(), resource)
-            });
-            spans.map_err(|error| at(key, error))
+            let resource = resource(service, None);
+            tls(settings, &endpoint)
+                .and_then(|tls| spans::provider(&control, &endpoint, tls, headers.clone(), resource))
+                .map_err(|error| at(key, error))
         });
         let metrics = metrics.map(|(endpoint, key)| {
-            let metrics = checked(&endpoint).and_then(|is_tls| {
-                let tls = is_tls.then(|| tls(settings)).transpose()?;
-                Metrics::new(&control, endpoint, tls, headers.clone(), interval)
-            });
-            metrics.map_err(|error| at(key, error))
+            tls(settings, &endpoint)
+                .and_then(|tls| Metrics::new(&control, endpoint, tls, headers.clone(), interval))
+                .map_err(|error| at(key, error))
         });
         let sending = Sending {
             spans: spans.transpose()?,
@@ -218,8 +216,7 @@ fn resource(service: &str, instance: Option<&str>) -> Resource {
 
 /// `key=value,…`, as `OTEL_EXPORTER_OTLP_HEADERS` has them: what is no letter of a header stands there as in an address, `%20` for a
 /// blank (W3C Baggage, which the OpenTelemetry specification refers to).
-fn headers(settings: &config::Otlp) -> Result<MetadataMap> {
-    let text = settings.headers.as_ref().map_or("", |secret| &secret.0);
+fn headers(text: &str) -> Result<MetadataMap> {
     let mut headers = MetadataMap::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         // The value is not shown: it may be a token.
@@ -243,31 +240,30 @@ fn headers(settings: &config::Otlp) -> Result<MetadataMap> {
     Ok(headers)
 }
 
-/// Whether the endpoint, if it is one that can be sent to, is over TLS.
-fn checked(endpoint: &str) -> Result<bool> {
+/// How an endpoint, if it is one that can be sent to, is spoken to over TLS: whose certificate the collector may have, and our own
+/// if it asks for one. `None` where it is not.
+fn tls(settings: &config::Otlp, endpoint: &str) -> Result<Option<ClientTlsConfig>> {
     let uri: Option<http::Uri> = endpoint.parse().ok();
     let scheme = uri.as_ref().filter(|uri| uri.port().is_some());
     match scheme.and_then(http::Uri::scheme_str) {
-        Some("http") => Ok(false),
-        Some("https") => Ok(true),
-        _ => Err(Error::config(format!(
-            "{endpoint:?} is no collector that can be sent to; allowed are http://HOST:PORT and https://HOST:PORT, where \
-             gRPC is spoken"
-        ))),
+        Some("http") => return Ok(None),
+        Some("https") => {}
+        _ => {
+            return Err(Error::config(format!(
+                "{endpoint:?} is no collector that can be sent to; allowed are http://HOST:PORT and https://HOST:PORT, where \
+                 gRPC is spoken"
+            )));
+        }
     }
-}
-
-/// Whose certificate a collector may have, and our own if it asks for one.
-fn tls(settings: &config::Otlp) -> Result<ClientTlsConfig> {
     let config = match &settings.ca_file {
         Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
         None => ClientTlsConfig::new().with_native_roots(),
     };
     match (&settings.client_certificate_file, &settings.client_key_file) {
-        (Some(certificate), Some(key)) => {
-            Ok(config.identity(Identity::from_pem(read(certificate)?, read(key)?)))
-        }
-        (None, None) => Ok(config),
+        (Some(certificate), Some(key)) => Ok(Some(
+            config.identity(Identity::from_pem(read(certificate)?, read(key)?)),
+        )),
+        (None, None) => Ok(Some(config)),
         _ => Err(Error::config(
             "`telemetry.otlp.client_certificate_file` and `telemetry.otlp.client_key_file` are given together or not at all",
         )),
@@ -290,7 +286,6 @@ impl fmt::Debug for Sending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     fn otlp(variables: &[(&str, &str)]) -> Result<Otlp> {
         let variables = variables.iter().map(|&(name, text)| (name.into(), text.into()));
@@ -307,17 +302,11 @@ mod tests {
 
     #[test]
     fn headers_are_pairs_and_what_is_none_is_said_without_its_value() {
-        let read = |text: &str| {
-            headers(&config::Otlp {
-                headers: Some(Secret(text.to_owned())),
-                ..config::Otlp::default()
-            })
-        };
-        let good = read(" authorization=Bearer%20a%2Cb=, X-Tenant = a ,").unwrap();
+        let good = headers(" authorization=Bearer%20a%2Cb=, X-Tenant = a ,").unwrap();
         assert_eq!(good.len(), 2, "{good:?}");
         assert_eq!(good.get("authorization").unwrap(), "Bearer a,b=");
         assert_eq!(good.get("x-tenant").unwrap(), "a");
-        assert!(headers(&config::Otlp::default()).unwrap().is_empty());
+        assert!(headers("").unwrap().is_empty());
         for wrong in [
             "secret",
             "a b=secret",
@@ -325,7 +314,7 @@ mod tests {
             "a=secret%ff",
             "a-bin=secret",
         ] {
-            let error = read(wrong).unwrap_err().to_string();
+            let error = headers(wrong).unwrap_err().to_string();
             let is_said = error.contains("name=value") && !error.contains("=secret");
             assert!(is_said, "{wrong}: {error}");
         }

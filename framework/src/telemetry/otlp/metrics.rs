@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -100,7 +100,7 @@ impl Metrics {
         };
         let (collector, interval) = (self.collector.clone(), self.interval);
         let sending = control.spawn(keep_sending(collector, source.clone(), interval));
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.sent.lock().expect("no panic while it is locked");
         sent.push(Sent {
             source,
             _sending: sending,
@@ -109,7 +109,7 @@ impl Metrics {
 
     /// Sends everything once more, for at most `limit`, and then no more.
     pub(super) async fn shutdown(&self, limit: Duration) -> Result<()> {
-        let sent = std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+        let sent = std::mem::take(&mut *self.sent.lock().expect("no panic while it is locked"));
         let last = async {
             for sent in sent {
                 self.collector.clone().export(&sent.source).await?;
