@@ -1,6 +1,14 @@
 //! `cargo xtask servers`: real registries by hand, until Ctrl-C, or until whoever started them has gone.
 
-use std::{env, fmt::Display, process::ExitCode, time::Duration};
+mod variables;
+
+use std::{
+    env,
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use micro_test_servers::{Certificates, Consul, Error, Etcd, Node, Result};
 use nix::unistd;
@@ -8,6 +16,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time,
 };
+
+use crate::variables::{EnvFile, exports};
 
 /// How often it is looked whether whoever started us is still there.
 const PARENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,6 +28,8 @@ struct Order {
     nodes: usize,
     acl: bool,
     tls: bool,
+    /// Where the variables go, instead of being shown.
+    env: Option<PathBuf>,
 }
 
 /// What runs; it ends when this is dropped.
@@ -27,7 +39,7 @@ enum Running {
 }
 
 impl Order {
-    /// Reads `consul|etcd [--nodes 3] [--acl] [--tls]`.
+    /// Reads `consul|etcd [--nodes 3] [--acl] [--tls] [--env FILE]`.
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let registry = arguments.next().unwrap_or_default();
         if !["consul", "etcd"].contains(&registry.as_str()) {
@@ -40,6 +52,7 @@ impl Order {
             nodes: 1,
             acl: false,
             tls: false,
+            env: None,
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -51,9 +64,13 @@ impl Order {
                 }
                 "--acl" => order.acl = true,
                 "--tls" => order.tls = true,
+                "--env" => {
+                    let file = arguments.next().filter(|file| !file.is_empty());
+                    order.env = Some(file.ok_or("--env names no file")?.into());
+                }
                 other => {
                     return Err(format!(
-                        "{other:?} is unknown; allowed are --nodes N, --acl and --tls"
+                        "{other:?} is unknown; allowed are --nodes N, --acl, --tls and --env FILE"
                     ));
                 }
             }
@@ -105,17 +122,22 @@ impl Running {
         }
     }
 
-    fn tell(&self) {
+    /// Says how to find what runs; what was written for that is there until it is dropped.
+    fn tell(&self, env: Option<&Path>) -> Result<Option<EnvFile>> {
+        let variables = self.variables();
+        let file = env.map(|path| EnvFile::write(path, &variables)).transpose()?;
         for node in self.nodes() {
             let tls = self.certificates().map(|_| format!(", {}", node.tls_address()));
             let tls = tls.unwrap_or_default();
             println!("{} runs at http://{}{tls}", node.name(), node.address());
         }
         println!("\nPaste this where services, clients and the command are to find it:\n");
-        for (name, value) in self.variables() {
-            println!("export {name}={value}");
+        match &file {
+            Some(file) => println!("{}", file.command()),
+            None => print!("{}", exports(&variables)),
         }
         println!("\nCtrl-C stops it, and it forgets everything.");
+        Ok(file)
     }
 }
 
@@ -152,7 +174,7 @@ async fn serve(order: &Order) -> Result<()> {
         running = order.start() => running?,
         stopped = &mut stopped => return stopped,
     };
-    running.tell();
+    let _file = running.tell(order.env.as_deref())?;
     stopped.await
 }
 

@@ -4,8 +4,10 @@
 
 use std::{
     collections::HashMap,
+    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -154,13 +156,61 @@ fn etcd_is_found_by_what_is_said_and_gone_after_ctrl_c() {
 }
 
 #[test]
+fn a_file_has_what_is_said_otherwise_and_goes_after_ctrl_c() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it's the servers'");
+    let running = ByHand::start(&["consul", "--acl", "--tls", "--env", file.to_str().unwrap()]);
+    assert!(running.variables().is_empty(), "{:?}", running.lines);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "a token is in it");
+
+    let read = running.lines.iter().find(|line| line.starts_with(". ")).unwrap();
+    let script = format!("{read}\nexec env");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let environment = String::from_utf8(output.stdout).unwrap();
+    let read: HashMap<_, _> = environment
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    assert_eq!(read["MICRO_REGISTRY"], "consul");
+    let address = read["MICRO_REGISTRY_ADDRESS"].trim_start_matches("https://");
+    TcpStream::connect(address).expect(address);
+    assert!(!read["CONSUL_HTTP_TOKEN"].is_empty());
+    assert!(
+        CONSULS.iter().all(|name| Path::new(read[name]).is_file()),
+        "{read:?}"
+    );
+
+    let status = running.stop();
+    assert!(status.success(), "{status}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_file_that_is_there_stays_as_it_is() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = program(&["consul", "--env", path]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains(path) && said.contains("exists"),
+        "{said}"
+    );
+    assert_eq!(fs::read(path).unwrap(), b"", "nothing was written");
+}
+
+#[test]
 fn what_is_not_allowed_says_what_is() {
     for (arguments, expected) in [
         (&["zookeeper"][..], "allowed are consul, etcd"),
         (&[], "allowed are consul, etcd"),
         (&["consul", "--nodes", "2"], "allowed are 1, 3 and 5"),
         (&["etcd", "--nodes"], "allowed are 1, 3 and 5"),
-        (&["etcd", "--verbose"], "allowed are --nodes N, --acl and --tls"),
+        (&["consul", "--env"], "--env names no file"),
+        (
+            &["etcd", "--verbose"],
+            "allowed are --nodes N, --acl, --tls and --env FILE",
+        ),
     ] {
         let output = program(arguments).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,6 +1,9 @@
 //! The registries' servers, for tests and by hand: found on this machine, or unpacked under the target folder.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{self, Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 
@@ -62,6 +65,9 @@ pub(crate) struct Order {
     /// Speaks TLS to those who have a certificate
     #[arg(long)]
     tls: bool,
+    /// Writes the variables into a file that is not there yet, for `. FILE` in other terminals, and removes it at the end
+    #[arg(long, value_name = "FILE")]
+    env: Option<PathBuf>,
 }
 
 /// A registry with servers of its own.
@@ -90,10 +96,14 @@ impl Order {
 
 /// Starts the servers, and waits until they are stopped.
 pub(crate) fn run(order: &Order) -> Result<()> {
-    let start = cargo(&format!(
+    let mut start = cargo(&format!(
         "run --quiet --package micro-test-servers -- {}",
         order.arguments()
     ));
+    if let Some(file) = &order.env {
+        // The step runs at the root, and who named the file may stand elsewhere.
+        start = start.arg(Path::new("--env")).arg(&path::absolute(file)?);
+    }
     let is_ordered = |server: &&Server| server.program == order.program();
     let server = SERVERS
         .iter()
