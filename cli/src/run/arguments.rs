@@ -32,8 +32,8 @@ A node that crashes is started again. Ctrl-C lets first the gateway and then the
 kills them.
 
 With --json, an object has the line of a process, {\"process\":\"greeter-1\",\"line\":\"…\"}, or a message, which for a node that \
-is ready has \"event\": \"ready\" or \"replaced\", and its process, node and address; \"gateway\" has the url. What cargo says stays \
-on standard error.
+is ready has \"event\": \"ready\", and \"replaced\" once those before it have ended, and its process, node and address; \"gateway\" \
+has the url. What cargo says stays on standard error.
 
 Exit codes: 0 when all ended well, 1 when a build failed, a node could not start or did not stop well, 2 for what was typed \
 wrong, 130 for Ctrl-C during the first build.";

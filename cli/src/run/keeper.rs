@@ -188,6 +188,8 @@ impl<R: Readiness + Send> Keeper<R> {
     /// Runs a process, and those that take its place, until one ends that no other stands in for.
     async fn run(&mut self, mut current: Started, leaving: &mut Leaving, was_ready: &mut bool) -> Exit {
         let mut newer: Option<Started> = None;
+        // Where the current one is, from when it took a place until those before it have ended.
+        let mut taken_over: Option<String> = None;
         let mut impatience = pin!(sleep(IMPATIENCE));
         let status = loop {
             tokio::select! {
@@ -203,6 +205,7 @@ impl<R: Readiness + Send> Keeper<R> {
                         Some(next) if *self.phase.borrow() == Phase::Running => {
                             self.say(&format!("ended ({}) while its successor starts", words(&status))).await;
                             current = next;
+                            taken_over = None;
                         }
                         next => {
                             next.into_iter().for_each(|next| drop(leaving.spawn(next.ended())));
@@ -212,7 +215,8 @@ impl<R: Readiness + Send> Keeper<R> {
                 },
                 event = next_of(newer.as_mut()) => match event {
                     Event::Ready(reached) => if let Some(next) = newer.take() {
-                        self.tell("replaced", "is replaced", &next.id, &reached.address).await;
+                        self.tell("ready", "is ready", &next.id, &reached.address).await;
+                        taken_over = Some(reached.address);
                         let old = std::mem::replace(&mut current, next);
                         old.process.terminate();
                         leaving.spawn(old.ended());
@@ -233,7 +237,13 @@ impl<R: Readiness + Send> Keeper<R> {
                     Ok(started) => newer = Some(started),
                     Err(error) => self.say(&format!("cannot be replaced: {error}")).await,
                 },
-                Some(left) = leaving.join_next() => self.note(left).await,
+                Some(left) = leaving.join_next() => {
+                    self.note(left).await;
+                    // Before that the old ones may still answer.
+                    if leaving.is_empty() && let Some(address) = taken_over.take() {
+                        self.tell("replaced", "is replaced", &current.id, &address).await;
+                    }
+                },
                 phase = next(&mut self.phase) => match phase {
                     Phase::Running => {}
                     Phase::Draining => {

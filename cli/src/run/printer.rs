@@ -104,6 +104,28 @@ impl Printer {
     }
 }
 
+/// What a [`Printer`] takes, in the place of a terminal.
+#[cfg(test)]
+pub(super) struct Heard(mpsc::Receiver<Entry>);
+
+#[cfg(test)]
+impl Heard {
+    /// Nothing is printed: what is said is heard here.
+    pub(super) fn new() -> (Printer, Self) {
+        let (entries, receiver) = mpsc::channel(QUEUE_LENGTH);
+        (Printer { entries }, Self(receiver))
+    }
+
+    /// What we say next of our own, and what a program wants to know of it.
+    pub(super) async fn own(&mut self) -> (String, Facts) {
+        loop {
+            if let Entry::Own { words, facts } = self.0.recv().await.expect("somebody who speaks") {
+                return (words, facts);
+            }
+        }
+    }
+}
+
 impl Printing {
     /// Waits until standard output takes no more: its reader went away.
     pub(super) async fn gone(&mut self) {

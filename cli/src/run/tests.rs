@@ -1,5 +1,7 @@
 //! What holds for the nodes of `micro run`, with shell scripts in their place.
 
+mod told;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use nix::{
