@@ -75,59 +75,70 @@ impl Answer {
 
 impl Call {
     /// Sends the call once; `previous` is how often it was sent before.
-    pub(super) async fn attempt(&self, mut place: Place, body: RequestBody, previous: u32) -> Attempt {
-        let endpoint = Arc::clone(&place.endpoint);
-        place.traced = self.observed.attempt(self, &endpoint, previous);
-        let request = match self.request(&place, previous) {
-            Ok(request) => request,
-            Err(status) => return Attempt::Failed { status, endpoint },
-        };
-        let response = match place.connection().send(request, body).await {
-            Ok(response) => response,
-            Err(unanswered) => return failed(unanswered, &mut place),
-        };
-        // Looked up once: each look hashes a name, on the path of every call.
-        let code = code_of(response.headers());
-        if let Some(code) = code
-            && unsent::is_wrong_service(response.headers())
-        {
-            place.traced.record_code(code);
-            place.refused();
-            return Attempt::Unsent {
-                body: None,
-                reason: format!("{} is another service", endpoint.peer),
-                connections: vec![place.connection().id],
-            };
-        }
-        place.answered();
-        if let Some(code) = code {
-            place.heard(code, response.headers());
-        }
-        let (head, mut incoming) = response.into_parts();
-        // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
-        let mut first = None;
-        if self.kind.unary && self.kind.idempotent && code.is_none() {
-            first = match incoming.frame().await.transpose() {
-                Ok(frame) => frame,
-                Err(error) => {
-                    let status = unsent::status(&error, &endpoint.peer);
-                    place.broke(&status);
+    pub(super) fn attempt(
+        &self,
+        mut place: Place,
+        body: RequestBody,
+        previous: u32,
+    ) -> impl Future<Output = Attempt> {
+        place.traced = self.observed.attempt(self, &place.endpoint, previous);
+        // A block, as a function would keep twice what it is given.
+        async move {
+            let sending = match self.request(&place, previous) {
+                Ok(request) => place.connection().send(request, body),
+                Err(status) => {
+                    let endpoint = Arc::clone(&place.endpoint);
                     return Attempt::Failed { status, endpoint };
                 }
             };
-            let trailers = first.as_ref().and_then(Frame::trailers_ref);
-            if let Some((trailers, code)) = trailers.and_then(|trailers| Some((trailers, code_of(trailers)?)))
+            let (head, mut incoming) = match sending.await {
+                Ok(response) => response.into_parts(),
+                Err(unanswered) => return failed(unanswered, &mut place),
+            };
+            // Looked up once: each look hashes a name, on the path of every call.
+            let code = code_of(&head.headers);
+            if let Some(code) = code
+                && unsent::is_wrong_service(&head.headers)
             {
-                place.heard(code, trailers);
+                place.traced.record_code(code);
+                place.refused();
+                return Attempt::Unsent {
+                    body: None,
+                    reason: format!("{} is another service", place.endpoint.peer),
+                    connections: vec![place.connection().id],
+                };
             }
+            place.answered();
+            if let Some(code) = code {
+                place.heard(code, &head.headers);
+            }
+            // A node that dies between the headers and the message of an answer takes no call with it that may run twice.
+            let mut first = None;
+            if self.kind.unary && self.kind.idempotent && code.is_none() {
+                first = match incoming.frame().await.transpose() {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        let endpoint = Arc::clone(&place.endpoint);
+                        let status = unsent::status(&error, &endpoint.peer);
+                        place.broke(&status);
+                        return Attempt::Failed { status, endpoint };
+                    }
+                };
+                let trailers = first.as_ref().and_then(Frame::trailers_ref);
+                if let Some((trailers, code)) =
+                    trailers.and_then(|trailers| Some((trailers, code_of(trailers)?)))
+                {
+                    place.heard(code, trailers);
+                }
+            }
+            Attempt::Answered(Answer {
+                head,
+                code,
+                first,
+                incoming,
+                place,
+            })
         }
-        Attempt::Answered(Answer {
-            head,
-            code,
-            first,
-            incoming,
-            place,
-        })
     }
 
     fn request(&self, place: &Place, previous: u32) -> Result<Request<()>, Status> {
@@ -149,9 +160,11 @@ impl Call {
         Ok(request)
     }
 
-    /// Sets what differs from attempt to attempt.
+    /// Sets what differs from attempt to attempt. The headers themselves say what time was left when the call was made.
     fn stamp(&self, headers: &mut HeaderMap, now: Instant, previous: u32) {
-        if let Some(end) = self.times.end {
+        if now != self.times.made
+            && let Some(end) = self.times.end
+        {
             let left = end.saturating_duration_since(now);
             headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
         }

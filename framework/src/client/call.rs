@@ -2,13 +2,13 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, request, uri::PathAndQuery};
 use tokio::time::{self, Instant};
 use tonic::{Code, Status, body::Body};
 
 use super::{
     attempt::{Answer, Attempt},
-    body::{RequestBody, Source},
+    body::Source,
     candidate::Candidate,
     headers::strip_connection,
     hedge::Raced,
@@ -16,6 +16,7 @@ use super::{
     methods::{Kind, Methods},
     observe::Observed,
     options::CallOptions,
+    past::Past,
     peer::NODE_HEADER,
     response::{Deadline, Place, ResponseBody, deadline_exceeded},
     retry::{Failure, Retry},
@@ -38,83 +39,23 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) kind: Kind,
     pub(super) times: Times,
-    /// Connections that certainly did not run it, and are not to be tried again.
-    pub(super) tried: Vec<u64>,
-    /// Nodes that perhaps ran it, and are not to be tried again.
-    pub(super) failed: Vec<Arc<Candidate>>,
+    pub(super) past: Past,
     pub(super) options: CallOptions,
     /// What the channel knows of the methods, which comes before what the nodes say.
     methods: Option<Arc<Methods>>,
-    /// Why the last connection did not run it.
-    refusal: Option<String>,
     /// Where the present attempt was sent.
     sent_to: Option<Arc<Candidate>>,
-    /// How the last attempt failed that perhaps ran.
-    failure: Option<Status>,
     pub(super) observed: Observed,
 }
 
-/// Sends `request` to a node of `target`.
-pub(super) async fn run(
-    target: Arc<Target>,
-    request: Request<Body>,
-    options: CallOptions,
-    context: CallContext,
-    methods: Option<Arc<Methods>>,
-    mut observed: Observed,
-) -> Result<Response<Body>, Status> {
-    target.start();
-    let (parts, body) = request.into_parts();
-    let Some(path) = parts
-        .uri
-        .path_and_query()
-        .cloned()
-        .filter(|_| parts.method == Method::POST)
-    else {
-        return Err(observed.refused(Status::internal(format!(
-            "`{} {}` is no gRPC request",
-            parts.method, parts.uri
-        ))));
-    };
-    let mut headers = parts.headers;
-    let kind = kind(&target, &options, methods.as_deref(), path.path());
-    let times = Times::new(
-        &mut headers,
-        &options,
-        &context,
-        kind.unary,
-        target.settings.request_timeout,
-    );
-    if times.headers <= times.made {
-        return Err(observed.refused(Status::deadline_exceeded(format!(
-            "the deadline passed before `{}` was called",
-            target.service
-        ))));
-    }
-    prepare(&mut headers, &target, &context);
-    let source = Source::new(body)
-        .await
-        .inspect_err(|status| observed.failed(status))?;
-    let mut call = Call {
-        target,
-        path,
-        headers,
-        kind,
-        times,
-        tried: Vec::new(),
-        failed: Vec::new(),
-        options,
-        methods,
-        refusal: None,
-        sent_to: None,
-        failure: None,
-        observed,
-    };
-    let result = match time::timeout_at(times.headers, call.run(&source)).await {
-        Ok(result) => result,
-        Err(_elapsed) => Err(call.out_of_time()),
-    };
-    result.inspect_err(|status| call.observed.failed(status))
+/// What follows an attempt.
+enum Next {
+    /// The call has ended.
+    Done(Result<Response<Body>, Status>),
+    /// It is sent again after this long.
+    After(Duration),
+    /// It did not run, and is sent to another node at once.
+    Elsewhere,
 }
 
 /// What is known of the method: what the call says itself, else the channel, else the nodes.
@@ -130,10 +71,71 @@ fn kind(target: &Target, options: &CallOptions, methods: Option<&Methods>, path:
 }
 
 impl Call {
-    async fn run(&mut self, source: &Source) -> Result<Response<Body>, Status> {
-        let (mut returned, mut sent, mut cause) = (None, 0, Cause::Call);
+    /// What `head`, the channel and the call that is being handled say of it together; the status, if it is refused at once.
+    pub(super) fn new(
+        target: Arc<Target>,
+        head: request::Parts,
+        options: CallOptions,
+        context: &CallContext,
+        methods: Option<Arc<Methods>>,
+    ) -> Result<Self, Status> {
+        let mut observed = Observed::begin(&target, head.uri.path(), context);
+        let path = head.uri.path_and_query().cloned();
+        let Some(path) = path.filter(|_| head.method == Method::POST) else {
+            return Err(observed.refused(Status::internal(format!(
+                "`{} {}` is no gRPC request",
+                head.method, head.uri
+            ))));
+        };
+        let mut headers = head.headers;
+        let kind = kind(&target, &options, methods.as_deref(), path.path());
+        let times = Times::new(
+            &mut headers,
+            &options,
+            context,
+            kind.unary,
+            target.settings.request_timeout,
+        );
+        if times.headers <= times.made {
+            return Err(observed.refused(Status::deadline_exceeded(format!(
+                "the deadline passed before `{}` was called",
+                target.service
+            ))));
+        }
+        prepare(&mut headers, &target, context);
+        Ok(Self {
+            target,
+            path,
+            headers,
+            kind,
+            times,
+            past: Past::default(),
+            options,
+            methods,
+            sent_to: None,
+            observed,
+        })
+    }
+
+    /// Sends it with this body.
+    pub(super) async fn run(&mut self, body: Body) -> Result<Response<Body>, Status> {
+        // Not before this is polled: only then is there a runtime for certain.
+        self.target.start();
+        let source = Source::new(body)
+            .await
+            .inspect_err(|status| self.observed.failed(status))?;
+        let result = match time::timeout_at(self.times.headers, self.send(&source)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(self.out_of_time()),
+        };
+        result.inspect_err(|status| self.observed.failed(status))
+    }
+
+    /// Sends it to a node, and elsewhere for as long as it may be.
+    async fn send(&mut self, source: &Source) -> Result<Response<Body>, Status> {
+        let (mut sent, mut cause) = (0, Cause::Call);
         // The clock was read for it just now.
-        let mut place = self.place(self.times.made).await?;
+        let mut place = self.next_place(self.times.made).await?;
         if !self.kind.unary {
             // To the first call of all the nodes have said only now what their methods are.
             let methods = self.methods.as_deref();
@@ -143,69 +145,83 @@ impl Call {
         let retries = self.options.retries.unwrap_or(self.target.settings.retries);
         let mut retry = Retry::new(if self.kind.idempotent { retries } else { 0 });
         loop {
-            let Some(body) = returned.take().or_else(|| source.attempt()) else {
-                return Err(self.unavailable("too much of the request was sent to send it again"));
-            };
+            let body = self.past.take_returned().or_else(|| source.attempt());
+            let body =
+                body.ok_or_else(|| self.unavailable("too much of the request was sent to send it again"))?;
             self.target.meter.attempt(cause);
-            let raced = self.send(place, body, sent, source, &mut retry).await;
+            let raced = match self.hedge_delay() {
+                // In a box: hardly any call needs it, and every call would carry its size.
+                Some(delay) => Box::pin(self.race(place, body, sent, delay, source, &mut retry)).await,
+                None => Raced::alone(self.attempt(place, body, sent).await),
+            };
             // As gRFC A6 counts: what certainly did not run was not an attempt.
             sent += raced.sent - u32::from(matches!(raced.attempt, Attempt::Unsent { .. }));
-            self.sent_to = None;
-            self.failed.extend(raced.other);
-            cause = Cause::Failed;
-            match raced.attempt {
-                Attempt::Answered(answer) => {
-                    let Some(wait) = answer.failure().and_then(|failure| {
-                        self.next_wait(&mut retry, &failure, &answer.place.endpoint, source)
-                    }) else {
-                        source.answered();
-                        return Ok(self.answer(answer));
-                    };
-                    self.failure = answer.status();
-                    drop(answer);
+            cause = match self.judge(raced, &mut retry, source) {
+                Next::Done(result) => return result,
+                Next::After(wait) => {
                     time::sleep(wait).await;
+                    Cause::Failed
                 }
-                Attempt::Unsent {
-                    body,
-                    reason,
-                    connections,
-                } => {
-                    (returned, cause) = (body, Cause::Unsent);
-                    self.refusal = Some(reason);
-                    self.tried.extend(connections);
-                }
-                Attempt::Failed { status, endpoint } => {
-                    let failure = Failure::of(&status);
-                    let Some(wait) = self.next_wait(&mut retry, &failure, &endpoint, source) else {
-                        self.observed.contacted(&endpoint.peer);
-                        return Err(status);
-                    };
-                    self.failure = Some(status);
-                    time::sleep(wait).await;
-                }
-            }
-            place = match self.place(Instant::now()).await {
+                Next::Elsewhere => Cause::Unsent,
+            };
+            place = match self.next_place(Instant::now()).await {
                 Ok(place) => place,
                 Err(nowhere) => return Err(self.last_failure().unwrap_or(nowhere)),
             };
         }
     }
 
-    /// Sends the call to a node, and to a second one if it may and the first is late.
-    async fn send(
-        &mut self,
-        place: Place,
-        body: RequestBody,
-        previous: u32,
-        source: &Source,
-        retry: &mut Retry,
-    ) -> Raced {
+    /// Waits for a place, and notes where it is.
+    async fn next_place(&mut self, now: Instant) -> Result<Place, Status> {
+        let place = self.place(now).await?;
         self.sent_to = Some(Arc::clone(&place.endpoint));
+        Ok(place)
+    }
+
+    /// After how long it is sent to a second node as well, if it may be.
+    fn hedge_delay(&self) -> Option<Duration> {
         let delay = self.options.hedge_delay.or(self.target.settings.hedge_delay);
-        match delay.filter(|_| self.kind.unary && self.kind.idempotent) {
-            // In a box: hardly any call needs it, and every call would carry its size.
-            Some(delay) => Box::pin(self.race(place, body, previous, delay, source, retry)).await,
-            None => Raced::alone(self.attempt(place, body, previous).await),
+        delay.filter(|_| self.kind.unary && self.kind.idempotent)
+    }
+
+    /// What follows from what became of an attempt.
+    fn judge(&mut self, raced: Raced, retry: &mut Retry, source: &Source) -> Next {
+        self.sent_to = None;
+        if let Some(other) = raced.other {
+            self.past.attempts().failed.push(other);
+        }
+        match raced.attempt {
+            Attempt::Answered(answer) => {
+                let wait = answer
+                    .failure()
+                    .and_then(|failure| self.next_wait(retry, &failure, &answer.place.endpoint, source));
+                let Some(wait) = wait else {
+                    source.answered();
+                    return Next::Done(Ok(self.answer(answer)));
+                };
+                self.past.attempts().failure = answer.status();
+                Next::After(wait)
+            }
+            Attempt::Unsent {
+                body,
+                reason,
+                connections,
+            } => {
+                let attempts = self.past.attempts();
+                attempts.refusal = Some(reason);
+                attempts.tried.extend(connections);
+                attempts.returned = body;
+                Next::Elsewhere
+            }
+            Attempt::Failed { status, endpoint } => {
+                let failure = Failure::of(&status);
+                let Some(wait) = self.next_wait(retry, &failure, &endpoint, source) else {
+                    self.observed.contacted(&endpoint.peer);
+                    return Next::Done(Err(status));
+                };
+                self.past.attempts().failure = Some(status);
+                Next::After(wait)
+            }
         }
     }
 
@@ -217,7 +233,7 @@ impl Call {
         endpoint: &Arc<Candidate>,
         source: &Source,
     ) -> Option<Duration> {
-        self.failed.push(Arc::clone(endpoint));
+        self.past.attempts().failed.push(Arc::clone(endpoint));
         if !source.is_kept() || !self.has_untried(&self.target.shared.picker()) {
             return None;
         }
@@ -244,7 +260,7 @@ impl Call {
             observed.see(code);
         }
         head.extensions.insert(peer);
-        let deadline = self.times.end.map(|end| Deadline::new(end, self.times.timeout));
+        let deadline = self.times.end.map(|end| Deadline::new(end, self.times.timeout()));
         Response::from_parts(
             head,
             Body::new(ResponseBody::new(first, incoming, place, deadline, observed)),
@@ -259,7 +275,7 @@ impl Call {
             target.service,
             target.registry.name()
         );
-        if let Some(refusal) = &self.refusal {
+        if let Some(refusal) = self.past.refusal() {
             message.push_str(&format!(" (the last: {refusal})"));
         }
         Status::unavailable(message)
@@ -267,8 +283,8 @@ impl Call {
 
     /// How the last attempt failed that perhaps ran.
     fn last_failure(&mut self) -> Option<Status> {
-        let failure = self.failure.take()?;
-        if let Some(endpoint) = self.failed.last() {
+        let failure = self.past.take_failure()?;
+        if let Some(endpoint) = self.past.failed().last() {
             self.observed.contacted(&endpoint.peer);
         }
         Some(failure)
@@ -278,14 +294,14 @@ impl Call {
     fn out_of_time(&mut self) -> Status {
         if let Some(endpoint) = &self.sent_to {
             self.observed.contacted(&endpoint.peer);
-            return deadline_exceeded(self.times.timeout, Some(&endpoint.peer));
+            return deadline_exceeded(self.times.timeout(), Some(&endpoint.peer));
         }
         if let Some(failure) = self.last_failure() {
             return failure;
         }
         let picker = self.target.shared.picker();
         let known = &picker.known;
-        let timeout = self.times.timeout;
+        let timeout = self.times.timeout();
         let reason = match (&known.snapshot, &known.registry_failure, &known.connect_failure) {
             (None, Some(failure), _) => format!(
                 "the registry did not answer within {timeout:?}: {}",

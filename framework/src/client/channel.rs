@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,9 +14,9 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use super::{
-    BoxService, call,
+    BoxService,
+    call::Call,
     methods::Methods,
-    observe::Observed,
     options::CallOptions,
     policy::CallInfo,
     status::{EndpointStatus, ServiceStatus},
@@ -192,28 +192,22 @@ impl Service<Request<Body>> for Plain {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
-        let target = match &self.target {
-            Ok(target) => Arc::clone(target),
-            Err(status) => {
-                let status = status.clone();
-                return ResponseFuture(Box::pin(async move { Err(status) }));
-            }
-        };
         let options = match request.extensions_mut().remove::<CallOptions>() {
             Some(options) => options.or(&self.options),
             None => self.options.clone(),
         };
-        // Read here: the future may be polled by another task than the handler's.
+        let (head, body) = request.into_parts();
+        // Here, and not where the future is polled first: that may be another task than the handler's.
         let context = CallContext::current();
-        let observed = Observed::begin(&target, request.uri().path(), &context);
-        ResponseFuture(Box::pin(call::run(
-            target,
-            request,
-            options,
-            context,
-            self.methods.clone(),
-            observed,
-        )))
+        let call = self.target.clone().and_then(|target| {
+            let methods = self.methods.clone();
+            Call::new(target, head, options, &context, methods)
+        });
+        match call {
+            // A block around the function: it keeps what it is given twice, the call and once more where it was handed over.
+            Ok(mut call) => ResponseFuture(Box::pin(async move { call.run(body).await })),
+            Err(status) => ResponseFuture(Box::pin(ready(Err(status)))),
+        }
     }
 }
 

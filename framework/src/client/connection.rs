@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, Response, uri::Scheme};
 use http_body::Body as _;
 use micro_registry::Node;
@@ -25,7 +25,7 @@ use super::{
     incoming::Incoming,
     keepalive::{Keepalive, Keeper},
     room::Room,
-    sending::send,
+    sending::Sending,
     spot::Lease,
     streams::STREAMS_MAX_FIRST,
 };
@@ -147,33 +147,47 @@ impl Connection {
 
     /// Sends a request, and waits for the head of its answer. A body that is still being produced is sent until the
     /// body of the answer is dropped; dropping this cancels the request.
-    pub(super) async fn send(
+    pub(super) fn send(
         &self,
         request: Request<()>,
         body: RequestBody,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let is_empty = body.is_end_stream();
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> {
+        // Sent here, so that what waits for the answer does not carry what was sent.
         let writes = self.traffic.writes();
-        // A clone each: it waits for no other request's stream.
-        let (answer, stream) = match self.sender.clone().send_request(request, is_empty) {
-            Ok(sending) => sending,
-            Err(error) => {
-                return Err(Unanswered {
+        let sent = self.start(request, body);
+        async move {
+            let (answer, sending) = sent.map_err(|unanswered| *unanswered)?;
+            let sending = match sending {
+                Some(sending) => sending.begin().await,
+                None => None,
+            };
+            self.batch.add();
+            match answer.await {
+                Ok(response) => Ok(Incoming::answer(response, sending)),
+                Err(error) => Err(Unanswered {
                     error,
-                    is_unsent: true,
-                    body: Some(body),
-                });
+                    is_unsent: self.traffic.writes() == writes,
+                    body: None,
+                }),
             }
-        };
-        let sending = if is_empty { None } else { send(body, stream).await };
-        self.batch.add();
-        match answer.await {
-            Ok(response) => Ok(Incoming::answer(response, sending)),
-            Err(error) => Err(Unanswered {
+        }
+    }
+    /// Sends the head of a request, and the body if it is short: what sends a longer one comes back.
+    fn start(
+        &self,
+        request: Request<()>,
+        body: RequestBody,
+    ) -> Result<(ResponseFuture, Option<Box<Sending>>), Box<Unanswered>> {
+        let is_empty = body.is_end_stream();
+        // A clone each: it waits for no other request's stream.
+        match self.sender.clone().send_request(request, is_empty) {
+            Ok((answer, _)) if is_empty => Ok((answer, None)),
+            Ok((answer, stream)) => Ok((answer, Sending::start(body, stream))),
+            Err(error) => Err(Box::new(Unanswered {
                 error,
-                is_unsent: self.traffic.writes() == writes,
-                body: None,
-            }),
+                is_unsent: true,
+                body: Some(body),
+            })),
         }
     }
 

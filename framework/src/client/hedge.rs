@@ -95,7 +95,7 @@ impl Call {
         let Source::Whole(_) = source else {
             return None;
         };
-        let mut tried = self.tried.clone();
+        let mut tried = self.past.tried().to_vec();
         tried.extend(first.connection_ids());
         let place = self.choose(&self.target.shared.picker(), &tried, Instant::now())?;
         let body = source.attempt()?;

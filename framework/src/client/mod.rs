@@ -29,6 +29,7 @@ mod metrics;
 mod observe;
 mod options;
 mod outlier;
+mod past;
 mod peak;
 mod peer;
 mod picker;

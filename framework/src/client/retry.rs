@@ -22,7 +22,8 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Retry {
     left: u32,
-    backoff: Backoff,
+    /// In a box, as hardly any call waits.
+    backoff: Option<Box<Backoff>>,
 }
 
 impl Retry {
@@ -30,7 +31,7 @@ impl Retry {
     pub(super) fn new(retries: u32) -> Self {
         Self {
             left: retries,
-            backoff: Backoff::new(WAIT, WAIT_MAX),
+            backoff: None,
         }
     }
 
@@ -45,7 +46,10 @@ impl Retry {
             return None;
         }
         let wait = match failure.pushback {
-            Pushback::Unsaid => self.backoff.next_wait(),
+            Pushback::Unsaid => {
+                let backoff = || Box::new(Backoff::new(WAIT, WAIT_MAX));
+                self.backoff.get_or_insert_with(backoff).next_wait()
+            }
             Pushback::Wait(wait) => wait,
             Pushback::Never => return None,
         };

@@ -15,27 +15,8 @@ use tracing::debug;
 use super::body::RequestBody;
 use crate::control::Owned;
 
-/// Sends `body`. What cannot be sent at once is sent by a task, which ends when it is dropped.
-pub(super) async fn send(body: RequestBody, mut stream: SendStream<Bytes>) -> Option<Owned<()>> {
-    let body = match body {
-        RequestBody::Whole(bytes) => {
-            // It is short, so it need not wait for the peer's window. Who waits for the answer hears of an error.
-            let _ = stream.send_data(bytes, true);
-            return None;
-        }
-        streaming @ RequestBody::Streaming { .. } => streaming,
-    };
-    let mut sending = Sending {
-        body,
-        stream,
-        chunk: None,
-    };
-    let is_sent = poll_fn(|cx| Poll::Ready(sending.poll_unpin(cx).is_ready())).await;
-    (!is_sent).then(|| Owned(tokio::spawn(sending)))
-}
-
 /// A body on its way.
-struct Sending {
+pub(super) struct Sending {
     body: RequestBody,
     stream: SendStream<Bytes>,
     /// What waits for room in the peer's window, and whether it is the last.
@@ -56,6 +37,28 @@ impl Future for Sending {
 }
 
 impl Sending {
+    /// Sends `body` if it is here, as it is short then; else what sends it is to [begin](Self::begin).
+    pub(super) fn start(body: RequestBody, mut stream: SendStream<Bytes>) -> Option<Box<Self>> {
+        match body {
+            RequestBody::Whole(bytes) => {
+                // It need not wait for the peer's window. Who waits for the answer hears of an error.
+                let _ = stream.send_data(bytes, true);
+                None
+            }
+            body @ RequestBody::Streaming { .. } => Some(Box::new(Self {
+                body,
+                stream,
+                chunk: None,
+            })),
+        }
+    }
+
+    /// Sends what can be sent at once. What cannot is sent by a task, which ends when it is dropped.
+    pub(super) async fn begin(mut self: Box<Self>) -> Option<Owned<()>> {
+        let is_sent = poll_fn(|cx| Poll::Ready(self.poll_unpin(cx).is_ready())).await;
+        (!is_sent).then(|| Owned(tokio::spawn(self)))
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             // Listens for a peer that wants no more.

@@ -23,21 +23,20 @@ pub(super) struct Times {
     pub(super) headers: Instant,
     /// Until when all must be over; travels as `grpc-timeout`.
     pub(super) end: Option<Instant>,
-    /// The whole of it, for messages.
-    pub(super) timeout: Duration,
 }
 
 impl Times {
-    /// What the call, the call it is made for, and the settings say together. Takes a `grpc-timeout` out of `headers`.
+    /// What the call, the call it is made for, and the settings say together. `said` are the headers, whose `grpc-timeout`
+    /// then is that.
     pub(super) fn new(
-        headers: &mut HeaderMap,
+        said: &mut HeaderMap,
         options: &CallOptions,
         context: &CallContext,
         unary: bool,
         default: Duration,
     ) -> Self {
         let now = Instant::now();
-        let asked = headers
+        let asked = said
             .remove(GRPC_TIMEOUT)
             .and_then(|value| grpc_timeout::parse(&value));
         let explicit = options.timeout.or(asked);
@@ -50,12 +49,21 @@ impl Times {
         } else {
             end.into_iter().chain([now + default.min(FAR)]).min()
         };
-        let headers = headers.unwrap_or(now + FAR);
+        if let Some(end) = end {
+            let left = end.saturating_duration_since(now);
+            said.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
+        }
         Self {
             made: now,
-            headers,
+            headers: headers.unwrap_or(now + FAR),
             end,
-            timeout: end.unwrap_or(headers).saturating_duration_since(now),
         }
+    }
+
+    /// The whole of it, for messages.
+    pub(super) fn timeout(&self) -> Duration {
+        self.end
+            .unwrap_or(self.headers)
+            .saturating_duration_since(self.made)
     }
 }

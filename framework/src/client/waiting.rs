@@ -51,15 +51,15 @@ impl Call {
 
     /// A place on a connection that was not tried, if there is one at once.
     fn try_place(&self, picker: &Picker, now: Instant) -> Option<Place> {
-        if self.failed.is_empty() {
-            return self.choose(picker, &self.tried, now);
+        if self.past.failed().is_empty() {
+            return self.choose(picker, self.past.tried(), now);
         }
         // The nodes may have got new connections since.
         let failed = self
             .candidates(picker)
             .iter()
             .filter(|ready| self.has_failed(ready));
-        let mut tried = self.tried.clone();
+        let mut tried = self.past.tried().to_vec();
         tried.extend(failed.flat_map(|ready| ready.connection_ids()));
         self.choose(picker, &tried, now)
     }
@@ -135,8 +135,8 @@ impl Call {
             .iter()
             .filter(|ready| !self.has_failed(ready))
             .flat_map(|ready| &ready.connections);
-        let all_refused =
-            connections.all(|connection| self.tried.contains(&connection.id) && !connection.is_closing());
+        let all_refused = connections
+            .all(|connection| self.past.tried().contains(&connection.id) && !connection.is_closing());
         if all_refused && (self.options.node.is_some() || !known.pending) {
             return Err(self.unavailable("every node has refused it"));
         }
@@ -151,12 +151,15 @@ impl Call {
             .iter()
             .filter(untried)
             .flat_map(|ready| ready.connection_ids());
-        connections.any(|connection| !self.tried.contains(&connection))
+        connections.any(|connection| !self.past.tried().contains(&connection))
     }
 
     /// Whether the call perhaps ran on this start of this node.
     fn has_failed(&self, ready: &Candidate) -> bool {
-        self.failed.iter().any(|failed| failed.spot.is(&ready.spot))
+        self.past
+            .failed()
+            .iter()
+            .any(|failed| failed.spot.is(&ready.spot))
     }
 
     /// Asks the control task for what this call lacks.

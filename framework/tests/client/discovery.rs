@@ -7,10 +7,13 @@ use micro::{
     CallOptions, Client,
     registry::{Error, ErrorKind, Node, Registry, Result, Snapshot, Watcher},
 };
-use tokio::sync::watch;
-use tonic::Code;
+use tokio::{runtime::Runtime, sync::watch};
+use tonic::{Code, body::Body};
+use tower_service::Service as _;
 
-use crate::support::{Behaviour, FakeNode, both_are_connected, client, eventually, hello, load, registry_of};
+use crate::support::{
+    Behaviour, FakeNode, HELLO, both_are_connected, client, eventually, hello, load, registry_of,
+};
 
 /// A registry that says what the test wants, or fails.
 #[derive(Debug)]
@@ -242,4 +245,17 @@ async fn a_node_that_comes_back_at_another_address_is_found() {
     let (_, failures) = load(&channel, 20, 2).await;
     assert!(failures.is_empty(), "{failures:?}");
     assert_eq!(second.executions(), 20);
+}
+
+#[test]
+fn a_call_may_be_made_outside_of_the_runtime_that_sends_it() {
+    let runtime = Runtime::new().unwrap();
+    let fake = runtime.block_on(FakeNode::start("a", Behaviour::Answer));
+    let (_client, mut channel) = client(runtime.block_on(registry_of([&fake])));
+    let request = http::Request::post(HELLO)
+        .header("content-type", "application/grpc")
+        .body(Body::empty())
+        .unwrap();
+    let answer = channel.call(request);
+    assert_eq!(runtime.block_on(answer).unwrap().status(), 200);
 }

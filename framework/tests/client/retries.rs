@@ -65,6 +65,19 @@ async fn an_idempotent_call_that_perhaps_ran_goes_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_later_attempt_tells_the_time_that_is_left_then() {
+    let (nodes, _client, channel) = good_and(Behaviour::PushedBack("200"), Idempotency::Idempotent).await;
+    assert!(until_met(&nodes, &channel).await.is_empty());
+    let told = nodes.each_ref().map(|node| {
+        let headers = node.last_headers();
+        let text = headers["grpc-timeout"].to_str().unwrap();
+        text.strip_suffix('m').unwrap().parse::<u32>().unwrap()
+    });
+    let [later, first] = told;
+    assert!(later + 200 <= first, "{told:?}");
+}
+
+#[tokio::test]
 async fn a_call_of_another_method_that_perhaps_ran_runs_once() {
     for bad in BROKEN {
         let (nodes, _client, channel) = good_and(bad, Idempotency::Unknown).await;
