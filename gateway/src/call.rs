@@ -1,15 +1,15 @@
 //! One request, from its checks to its answer.
 
 mod admission;
+mod calling;
 mod passing;
 
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use micro::{CallOptions, Client, HttpRoute, Peer, ServiceContext};
-use micro_dynamic::invoke_streaming;
-use prost_reflect::DynamicMessage;
+use micro::{Client, HttpRoute, ServiceContext};
+use prost_reflect::{DynamicMessage, FieldDescriptor};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -18,11 +18,11 @@ use tonic::{Code, Status, body::Body};
 
 use crate::{
     accept::Format,
-    answer::{self, Replies},
     binding::BodyPlace,
     compression::Accepted,
     cors,
-    dashboard::{self, AnsweredBy, Dashboard},
+    dashboard::{self, Dashboard},
+    exported::Exported,
     fault::Fault,
     fields,
     find::{Allow, Destination, Lookup, Lost},
@@ -35,7 +35,6 @@ use crate::{
     site::Site,
     tokens::{Claims, Guard},
     told::Told,
-    unary,
     witness::Witness,
 };
 
@@ -70,19 +69,18 @@ impl Calls {
         }
     }
 
-    /// Answers `request`, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let id = RequestId::of(request.headers().get(headers::REQUEST_ID));
-        let is_head = request.method() == Method::HEAD;
-        let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(&request, &self.settings);
-        let is_grpc_web = grpc_web::is(request.method(), request.headers());
-        let content_type = is_grpc_web.then(|| grpc_web::content_type(request.headers()));
-        let accepted = self.settings.compression.then(|| Accepted::by(request.headers()));
+    /// Answers the request with this head and body, whatever it is.
+    pub(crate) async fn answer(&self, head: &mut Request<()>, body: Body) -> Response<Body> {
+        let id = RequestId::of(head.headers().get(headers::REQUEST_ID));
+        let is_of_dashboard = self.dashboard.is_some() && Dashboard::is_calling(head, &self.settings);
         let mut route = None;
-        let answered = self.try_answer(request, &id, &mut route).await;
-        let mut response = answered.unwrap_or_else(|fault| match content_type {
-            Some(content_type) => fault.into_grpc_web(content_type),
-            None => fault.into_response(&id),
+        let answered = self.try_answer(head, body, &id, &mut route).await;
+        let mut response = answered.unwrap_or_else(|fault| {
+            if grpc_web::is(head.method(), head.headers()) {
+                fault.into_grpc_web(grpc_web::content_type(head.headers()))
+            } else {
+                fault.into_response(&id)
+            }
         });
         if is_of_dashboard {
             Dashboard::tell_node(&mut response);
@@ -94,36 +92,60 @@ impl Calls {
             header::X_CONTENT_TYPE_OPTIONS,
             http::HeaderValue::from_static("nosniff"),
         );
-        if is_head {
+        if head.method() == Method::HEAD {
             response = response.map(|_| Body::empty());
         }
-        match accepted {
-            Some(accepted) => Box::pin(accepted.compress(response)).await,
-            None => response,
+        if self.settings.compression {
+            return Box::pin(Accepted::by(head.headers()).compress(response)).await;
         }
+        response
     }
 
-    /// Notes in `answers` what answers, once that is known. What few requests come to is in boxes: all would carry its size.
+    /// Notes in `answers` what answers, once that is known. What few requests come to is in boxes, and what is needed only before the
+    /// call has a function of its own: all would carry its size.
     async fn try_answer(
         &self,
-        request: Request<Body>,
+        head: &mut Request<()>,
+        body: Body,
         id: &RequestId,
         answers: &mut Option<HttpRoute>,
     ) -> Result<Response<Body>, Fault> {
         let begun = Instant::now();
-        if let Some(dashboard) = self
-            .dashboard
-            .as_ref()
-            .filter(|_| Dashboard::has(request.uri().path()))
+        if let Some(dashboard) = &self.dashboard
+            && Dashboard::has(head.uri().path())
         {
             *answers = Some(HttpRoute::new(dashboard::PREFIX));
-            return Box::pin(dashboard.answer(request, &self.site, &self.settings)).await;
+            return Box::pin(dashboard.answer(head, &self.site, &self.settings)).await;
         }
-        headers::check_host(&request, &self.settings)?;
-        cors::check_page(&request, self.settings.cors.as_ref())?;
-        let headers = request.headers();
+        let call = match self.admit(head, id, begun, answers).await? {
+            Admitted::Call(call) => call,
+            Admitted::Answer(response) => return Ok(response),
+        };
+        if grpc_web::is(head.method(), head.headers()) {
+            return Box::pin(self.pass(call, head, body)).await;
+        }
+        // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
+        let message = timeout_at(call.body_deadline, self.message(&call, head, body)).await;
+        let message = message.map_err(|_| body_too_late())??;
+        if call.to.route.method.is_server_streaming() {
+            return Box::pin(self.stream(call, head, message)).await;
+        }
+        self.unary(&call, head, message).await
+    }
+
+    /// Lets a request in that may be made now and leads to a method, unless it is answered without one.
+    async fn admit<'a>(
+        &'a self,
+        head: &Request<()>,
+        id: &'a RequestId,
+        begun: Instant,
+        answers: &mut Option<HttpRoute>,
+    ) -> Result<Admitted<'a>, Fault> {
+        headers::check_host(head, &self.settings)?;
+        cors::check_page(head, self.settings.cors.as_ref())?;
+        let headers = head.headers();
         headers::check_length(headers)?;
-        self.take_turn(By::Address, &request, None)?;
+        self.take_turn(By::Address, head, None)?;
         let brought = match &self.guard {
             Some(guard) => Some(Box::pin(guard.claims(headers)).await),
             None => None,
@@ -135,31 +157,33 @@ impl Calls {
         }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Fault::overloaded())?;
-        let unary_deadline = begun + headers::timeout(headers, &self.settings, false)?;
-        if self.settings.openapi && request.uri().path() == openapi::PATH {
+        let body_deadline = begun + headers::timeout(headers, &self.settings, false)?;
+        let (path, method) = (head.uri().path(), head.method());
+        if self.settings.openapi && path == openapi::PATH {
             *answers = Some(HttpRoute::new(openapi::PATH));
             brought.transpose()?;
-            return Box::pin(self.openapi(request.method(), headers, unary_deadline)).await;
+            let page = Box::pin(self.openapi(method, headers, body_deadline)).await?;
+            return Ok(Admitted::Answer(page));
         }
-        let (path, method) = (request.uri().path(), request.method());
         let is_grpc_web = grpc_web::is(method, headers);
         let found = if is_grpc_web {
-            Box::pin(self.site.find_grpc(path, unary_deadline)).await
+            Box::pin(self.site.find_grpc(path, body_deadline)).await
+        } else if let Some(known) = self.site.find_known(path, method) {
+            Ok(Lookup::Destination(known))
         } else {
-            self.site.find(path, method, unary_deadline).await
+            Box::pin(self.site.find(path, method, body_deadline)).await
         };
         let to = match found.map_err(|lost| self.fault_of_lookup(lost, id))? {
             Lookup::Destination(destination) => destination,
-            Lookup::Options(allow) => return Ok(options(&allow)),
+            Lookup::Options(allow) => return Ok(Admitted::Answer(options(&allow))),
         };
         *answers = Some(to.http_route());
         let claims = match (&self.guard, brought) {
             (Some(guard), Some(brought)) => guard.admit(brought, &to)?,
             _ => None,
         };
-        self.take_turn(By::Subject, &request, claims.as_ref())?;
-        let route = &to.route;
-        if route.method.is_client_streaming() {
+        self.take_turn(By::Subject, head, claims.as_ref())?;
+        if to.route.method.is_client_streaming() {
             let message = "the method takes a stream of messages, which has no form here";
             return Err(Fault::new(
                 StatusCode::NOT_IMPLEMENTED,
@@ -167,32 +191,26 @@ impl Calls {
                 message,
             ));
         }
-        let is_stream = route.method.is_server_streaming();
-        let call = Call {
+        let is_stream = to.route.method.is_server_streaming();
+        let format = if is_grpc_web {
+            Format::Json
+        } else {
+            Format::wanted(headers, is_stream)?
+        };
+        let deadline = if is_stream {
+            begun + headers::timeout(headers, &self.settings, is_stream)?
+        } else {
+            body_deadline
+        };
+        Ok(Admitted::Call(Call {
             id,
-            format: if is_grpc_web {
-                Format::Json
-            } else {
-                Format::wanted(headers, is_stream)?
-            },
-            deadline: if is_stream {
-                begun + headers::timeout(headers, &self.settings, is_stream)?
-            } else {
-                unary_deadline
-            },
-            to: &to,
-            claims: claims.as_ref(),
-        };
-        if is_grpc_web {
-            return Box::pin(self.pass(call, request, unary_deadline, place)).await;
-        }
-        // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
-        let request = {
-            let reading = pin!(self.request(request, &call));
-            timeout_at(unary_deadline, reading).await
-        };
-        let request = request.map_err(|_| body_too_late())??;
-        self.call(call, request, place).await
+            to,
+            format,
+            body_deadline,
+            deadline,
+            claims,
+            place,
+        }))
     }
 
     async fn openapi(
@@ -212,90 +230,35 @@ impl Calls {
         Ok(self.page.answer(&overview, &self.settings, headers))
     }
 
-    /// The request as gRPC has it.
-    async fn request(
+    /// The message that a request has in its body, its query or its path.
+    async fn message(
         &self,
-        request: Request<Body>,
         call: &Call<'_>,
-    ) -> Result<tonic::Request<DynamicMessage>, Fault> {
-        let mut metadata = headers::metadata(&request, &self.settings, call.id);
-        if let Some(guard) = &self.guard {
-            guard.forward(call.claims, &mut metadata)?;
-        }
-        let (parts, body) = request.into_parts();
+        head: &Request<()>,
+        body: Body,
+    ) -> Result<DynamicMessage, Fault> {
         let descriptor = call.to.route.method.input();
-        let query = parts.uri.query();
-        let message = if let Some((binding, values)) = &call.to.bound {
-            let bytes = match binding.body {
-                BodyPlace::Nowhere => Bytes::new(),
-                BodyPlace::Whole | BodyPlace::Field(_) => {
-                    request::bytes(&parts.headers, body, &self.settings).await?
-                }
-            };
-            let depth_max = self.settings.json_depth_max;
-            fields::message(&descriptor, &binding.body, values, query, &bytes, depth_max)?
-        } else if parts.method == Method::POST {
+        let query = head.uri().query();
+        let Some((binding, values)) = &call.to.bound else {
+            if head.method() != Method::POST {
+                return query::message(&descriptor, query.unwrap_or_default());
+            }
             if query.is_some() {
                 return Err(Fault::invalid(
                     "a POST request has its message in its body, and no query",
                 ));
             }
-            request::message(&descriptor, &parts.headers, body, &self.settings).await?
-        } else {
-            query::message(&descriptor, query.unwrap_or_default())?
+            let bytes = request::bytes(head.headers(), body, &self.settings).await?;
+            return request::parse(&descriptor, &bytes, self.settings.json_depth_max);
         };
-        let mut request = tonic::Request::new(message);
-        *request.metadata_mut() = metadata;
-        Ok(request)
-    }
-
-    async fn call(
-        &self,
-        call: Call<'_>,
-        mut request: tonic::Request<DynamicMessage>,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Response<Body>, Fault> {
-        let left = call.deadline.saturating_duration_since(Instant::now());
-        request.extensions_mut().insert(CallOptions::new().timeout(left));
-        let (channel, method) = (call.to.route.channel.clone(), &call.to.route.method);
-        let only = call
-            .to
-            .bound
-            .as_ref()
-            .and_then(|(binding, _)| binding.response_body.clone());
-        let answered = if method.is_server_streaming() {
-            let request = request.map(tokio_stream::once);
-            let replies = Box::pin(invoke_streaming(channel, method, request)).await;
-            replies.map(|replies| {
-                let node = self.answered_by(replies.extensions().get());
-                let response = Replies {
-                    format: call.format,
-                    replies: replies.into_inner(),
-                    only,
-                    deadline: call.deadline,
-                    pool: method.parent_pool().clone(),
-                    witness: self.witness(&call),
-                    place,
-                }
-                .into_response();
-                told_of(node, response)
-            })
-        } else {
-            let path = call.to.route.path.clone();
-            let reply = unary::call(channel, path, method.output(), request).await;
-            reply.and_then(|reply| {
-                let response = answer::message(reply.body(), only.as_ref())?;
-                Ok(told_of(self.answered_by(reply.extensions().get()), response))
-            })
+        let bytes = match binding.body {
+            BodyPlace::Nowhere => Bytes::new(),
+            BodyPlace::Whole | BodyPlace::Field(_) => {
+                request::bytes(head.headers(), body, &self.settings).await?
+            }
         };
-        answered.map_err(|status| self.fault_of_call(&call, &status))
-    }
-
-    /// Who answered, where there is a dashboard that shows it.
-    fn answered_by(&self, peer: Option<&Peer>) -> Option<AnsweredBy> {
-        self.dashboard.as_ref()?;
-        let id = http::HeaderValue::from_str(peer?.node_id()).ok()?;
-        Some(AnsweredBy(id))
+        let depth_max = self.settings.json_depth_max;
+        fields::message(&descriptor, &binding.body, values, query, &bytes, depth_max)
     }
 
     fn fault_of_lookup(&self, lost: Lost, id: &RequestId) -> Fault {
@@ -322,16 +285,16 @@ impl Calls {
     }
 
     fn fault_of_call(&self, call: &Call<'_>, status: &Status) -> Fault {
-        self.note_failure(call, status);
+        self.note_failure(call.to.exported, &self.witness(call), status);
         Fault::of_call(status, call.to.route.method.parent_pool())
     }
 
     /// What follows from a call that came to nothing, in whatever form it was asked for.
-    fn note_failure(&self, call: &Call<'_>, status: &Status) {
+    fn note_failure(&self, exported: &Exported, witness: &Witness, status: &Status) {
         if status.code() == Code::Unimplemented {
-            call.to.exported.doubt();
+            exported.doubt();
         }
-        self.witness(call).tell(status);
+        witness.tell(status);
     }
 
     fn witness(&self, call: &Call<'_>) -> Witness {
@@ -343,18 +306,32 @@ impl Calls {
     }
 }
 
+/// What a request that was let in leads to.
+enum Admitted<'a> {
+    Call(Call<'a>),
+    /// Nobody is called for it.
+    Answer(Response<Body>),
+}
+
 /// A request that has passed its checks.
 struct Call<'a> {
     id: &'a RequestId,
-    to: &'a Destination<'a>,
+    to: Destination<'a>,
     format: Format,
+    /// Until when its body is to be there.
+    body_deadline: Instant,
     deadline: Instant,
-    claims: Option<&'a Claims>,
+    claims: Option<Claims>,
+    /// Its place among those worked on.
+    place: OwnedSemaphorePermit,
 }
 
-fn told_of(node: Option<AnsweredBy>, mut response: Response<Body>) -> Response<Body> {
-    node.and_then(|node| response.extensions_mut().insert(node));
-    response
+impl Call<'_> {
+    /// The only field of the answer that is shown.
+    fn only(&self) -> Option<FieldDescriptor> {
+        let (binding, _) = self.to.bound.as_ref()?;
+        binding.response_body.clone()
+    }
 }
 
 fn body_too_late() -> Fault {

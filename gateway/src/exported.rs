@@ -44,6 +44,13 @@ impl Exported {
         }
     }
 
+    /// The exported methods, if the service has described itself.
+    pub(crate) fn known_table(&self) -> Option<Arc<Table>> {
+        let receiver = self.known();
+        let known = receiver.borrow();
+        known.as_ref()?.as_ref().ok().cloned()
+    }
+
     /// A call has come to nothing because its node does not have the method.
     pub(crate) fn doubt(&self) {
         let follower = self.follower.lock().expect("no panic while it is locked");

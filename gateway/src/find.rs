@@ -44,7 +44,16 @@ pub(crate) enum Lost {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allow(BTreeSet<String>);
 
-impl Destination<'_> {
+impl<'a> Destination<'a> {
+    /// A method that was asked for by names.
+    fn named(exported: &'a Exported, route: &Arc<Route>) -> Self {
+        Self {
+            exported,
+            route: Arc::clone(route),
+            bound: None,
+        }
+    }
+
     /// What it is in metrics: the template of its path, or its names as they are, whichever way they were spelt.
     pub(crate) fn http_route(&self) -> HttpRoute {
         match &self.bound {
@@ -55,6 +64,15 @@ impl Destination<'_> {
 }
 
 impl Site {
+    /// What a request of `method` for the path `raw` asks for by names that are known already, as most do: nothing is waited for.
+    pub(crate) fn find_known(&self, raw: &str, method: &Method) -> Option<Destination<'_>> {
+        let names = Path::parse(raw).ok()?;
+        let exported = self.service(&names.service)?;
+        let table = exported.known_table()?;
+        let route = table.find(&names).filter(|route| route.takes(method))?;
+        Some(Destination::named(exported, route))
+    }
+
     /// Finds what a request of `method` for the path `raw` asks for. The names of services and methods come before paths of their own: they need nothing
     /// to be known of other services.
     pub(crate) async fn find(
@@ -76,19 +94,14 @@ impl Site {
             let table = table.map_err(|status| Lost::Service(names.service.clone(), status))?;
             if let Some(route) = table.find(names) {
                 if route.takes(method) {
-                    return Ok(Lookup::Destination(Destination {
-                        exported,
-                        route: Arc::clone(route),
-                        bound: None,
-                    }));
+                    return Ok(Lookup::Destination(Destination::named(exported, route)));
                 }
                 allow = Allow::of_names(route);
             }
         }
         let mut is_partial = false;
         if let Some(segments) = Segments::parse(raw) {
-            // In a box: who asks by names would carry its size.
-            let overview = Box::pin(self.overview(deadline)).await;
+            let overview = self.overview(deadline).await;
             is_partial = overview.is_partial;
             match overview.bindings.find(&segments, method) {
                 Found::Bound(bound, values) => {
@@ -137,11 +150,7 @@ impl Site {
             // Of several services that have it the first by name, as with paths of their own.
             let found = table.routes().iter().find(is_asked).zip(self.service(service));
             if let Some((route, exported)) = found {
-                return Ok(Lookup::Destination(Destination {
-                    exported,
-                    route: Arc::clone(route),
-                    bound: None,
-                }));
+                return Ok(Lookup::Destination(Destination::named(exported, route)));
             }
         }
         Err(Lost::Fault(if overview.is_partial {

@@ -78,7 +78,7 @@ impl Gateway {
             let calls = Arc::clone(&calls);
             let answer = service_fn(move |request| {
                 let calls = Arc::clone(&calls);
-                async move { Ok(calls.answer(request).await) }
+                answer(calls, request)
             });
             // Outermost, so that a page can read what was refused.
             let marking = cors.layer(forwarded.into_iter()).layer(answer);
@@ -118,8 +118,17 @@ impl tower_service::Service<Request<Body>> for Gateway {
             return cors.call(request);
         }
         let calls = Arc::clone(&self.calls);
-        Box::pin(async move { Ok(calls.answer(request).await) })
+        Box::pin(answer(calls, request))
     }
+}
+
+fn answer(
+    calls: Arc<Calls>,
+    request: Request<Body>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    let (parts, body) = request.into_parts();
+    let mut head = Request::from_parts(parts, ());
+    async move { Ok(calls.answer(&mut head, body).await) }
 }
 
 impl fmt::Debug for Gateway {

@@ -63,7 +63,7 @@ impl Path {
 
 /// One part, decoded once. What is then not a plain name, such as a second `%`, is refused.
 fn part(raw: &str) -> Result<String, PathError> {
-    let mut decoded = String::with_capacity(raw.len());
+    let (mut decoded, mut has_two_dots) = (String::with_capacity(raw.len()), false);
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         let byte = match byte {
@@ -73,11 +73,12 @@ fn part(raw: &str) -> Result<String, PathError> {
         if !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'_' | b'-') {
             return Err(PathError::Character);
         }
+        has_two_dots |= byte == b'.' && decoded.ends_with('.');
         decoded.push(char::from(byte));
     }
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = decoded.as_bytes();
-    let is_name = is_letter(bytes.first()) && is_letter(bytes.last()) && !decoded.contains("..");
+    let is_name = is_letter(bytes.first()) && is_letter(bytes.last()) && !has_two_dots;
     if is_name && decoded.len() <= PART_LENGTH_MAX {
         Ok(decoded)
     } else {

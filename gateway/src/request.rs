@@ -11,19 +11,9 @@ use tower::BoxError;
 
 use crate::{fault::Fault, headers, settings::Settings, unique};
 
+const JSON: &str = "application/json";
 /// What curl says of what it is given with `-d`, and what a form of a page can say as well.
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// Reads the message that a body holds; nothing at all is the empty message.
-pub(crate) async fn message(
-    descriptor: &MessageDescriptor,
-    headers: &HeaderMap,
-    body: Body,
-    settings: &Settings,
-) -> Result<DynamicMessage, Fault> {
-    let bytes = bytes(headers, body, settings).await?;
-    parse(descriptor, &bytes, settings.json_depth_max)
-}
 
 /// Reads a body that is said to be JSON.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, settings: &Settings) -> Result<Bytes, Fault> {
@@ -42,7 +32,7 @@ pub(crate) fn text(bytes: &[u8], depth_max: usize) -> Result<&str, Fault> {
     Ok(text)
 }
 
-/// Reads JSON whose arrays and objects are nested no deeper than `depth_max`.
+/// Reads JSON whose arrays and objects are nested no deeper than `depth_max`; nothing at all is the empty message.
 pub(crate) fn parse(
     descriptor: &MessageDescriptor,
     bytes: &[u8],
@@ -66,9 +56,12 @@ fn check_content(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
+    if content_type == JSON {
+        return Ok(());
+    }
     let kind = content_type.to_str().ok().and_then(|text| text.split(';').next());
     let kind = kind.unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json");
+    let is_json = kind == JSON || kind.starts_with("application/") && kind.ends_with("+json");
     // A page may send a form anywhere without being asked, so a form is JSON only where no page sent it.
     let is_of_curl = kind == FORM && !headers::is_of_a_page(headers);
     if is_json || is_of_curl {
@@ -106,7 +99,8 @@ async fn whole(mut body: Limited<Body>) -> Result<Bytes, BoxError> {
     if body.is_end_stream() {
         return Ok(first);
     }
-    let rest = body.collect().await?.to_bytes();
+    // In a box, as it is seldom needed.
+    let rest = Box::pin(body.collect()).await?.to_bytes();
     Ok(if rest.is_empty() {
         first
     } else {
@@ -158,7 +152,8 @@ mod tests {
         }
         let settings = Settings::default().body_size_max(40);
         let body = Body::new(http_body_util::Full::from(body));
-        let read = message(&descriptor(), &map, body, &settings).await;
+        let read = bytes(&map, body, &settings).await;
+        let read = read.and_then(|bytes| parse(&descriptor(), &bytes, settings.json_depth_max));
         let id = crate::headers::RequestId::of(None);
         read.err()
             .map_or(200, |fault| fault.into_response(&id).status().as_u16())

@@ -6,11 +6,12 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
 };
 use http_body_util::{BodyExt as _, Full};
-use micro::Channel;
+use micro::{Channel, ResponseFuture};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{Status, body::Body};
 use tower::ServiceExt as _;
+use tower_service::Service as _;
 
 /// What is before a message: whether it is compressed, and its length.
 const PREFIX_LENGTH: usize = 5;
@@ -19,13 +20,19 @@ const ROOM: usize = 256;
 /// The longest answer, which is that of tonic's clients.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// Calls the method at `path`, which answers with one `output`.
-pub(crate) async fn call(
-    channel: Channel,
+/// A clone of `channel` that takes a call. It is waited for before there is a request, which would be carried along.
+pub(crate) async fn ready(channel: &Channel) -> Result<Channel, Status> {
+    let mut channel = channel.clone();
+    channel.ready().await?;
+    Ok(channel)
+}
+
+/// Calls the method at `path` through a channel that takes a call.
+pub(crate) fn start(
+    mut channel: Channel,
     path: PathAndQuery,
-    output: MessageDescriptor,
     request: tonic::Request<DynamicMessage>,
-) -> Result<Response<DynamicMessage>, Status> {
+) -> Result<ResponseFuture, Status> {
     let (metadata, extensions, message) = request.into_parts();
     let mut request = Request::new(Body::new(Full::from(written(&message)?)));
     *request.method_mut() = Method::POST;
@@ -36,7 +43,15 @@ pub(crate) async fn call(
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     *request.headers_mut() = headers;
-    let (head, mut body) = channel.oneshot(request).await?.into_parts();
+    Ok(channel.call(request))
+}
+
+/// Waits for the answer, which is one `output`.
+pub(crate) async fn finish(
+    answer: ResponseFuture,
+    output: MessageDescriptor,
+) -> Result<Response<DynamicMessage>, Status> {
+    let (head, mut body) = answer.await?.into_parts();
     let is_ended = check_ending(&head.headers)?;
     if head.status != StatusCode::OK && !is_ended {
         return Err(of_http(head.status));

@@ -1,7 +1,6 @@
 //! Who may send a request at all, and how often.
 
 use http::Request;
-use tonic::body::Body;
 
 use super::Calls;
 use crate::{
@@ -16,7 +15,7 @@ impl Calls {
     pub(super) fn take_turn(
         &self,
         by: By,
-        request: &Request<Body>,
+        request: &Request<()>,
         claims: Option<&Claims>,
     ) -> Result<(), Fault> {
         let Some(limiter) = self.limiter.as_ref().filter(|limiter| limiter.by == by) else {

@@ -85,11 +85,11 @@ impl Dashboard {
     /// Answers a request for one of its paths.
     pub(crate) async fn answer(
         &self,
-        request: Request<Body>,
+        request: &Request<()>,
         site: &Site,
         settings: &Settings,
     ) -> Result<Response<Body>, Fault> {
-        access::check(&request, settings)?;
+        access::check(request, settings)?;
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Err(Fault::not_allowed(&Allow::reading()));
         }
