@@ -125,8 +125,8 @@ impl Calls {
             return Box::pin(self.pass(call, head, body)).await;
         }
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
-        let message = timeout_at(call.body_deadline, self.message(&call, head, body)).await;
-        let message = message.map_err(|_| body_too_late())??;
+        let bytes = timeout_at(call.body_deadline, self.bytes(&call, head, body)).await;
+        let message = self.message(&call, head, &bytes.map_err(|_| body_too_late())??)?;
         if call.to.route.method.is_server_streaming() {
             return Box::pin(self.stream(call, head, message)).await;
         }
@@ -230,35 +230,32 @@ impl Calls {
         Ok(self.page.answer(&overview, &self.settings, headers))
     }
 
-    /// The message that a request has in its body, its query or its path.
-    async fn message(
-        &self,
-        call: &Call<'_>,
-        head: &Request<()>,
-        body: Body,
-    ) -> Result<DynamicMessage, Fault> {
-        let descriptor = call.to.route.method.input();
-        let query = head.uri().query();
-        let Some((binding, values)) = &call.to.bound else {
-            if head.method() != Method::POST {
-                return query::message(&descriptor, query.unwrap_or_default());
-            }
-            if query.is_some() {
+    /// The body, where the message is in it.
+    async fn bytes(&self, call: &Call<'_>, head: &Request<()>, body: Body) -> Result<Bytes, Fault> {
+        match &call.to.bound {
+            Some((binding, _)) if binding.body == BodyPlace::Nowhere => return Ok(Bytes::new()),
+            None if head.method() != Method::POST => return Ok(Bytes::new()),
+            None if head.uri().query().is_some() => {
                 return Err(Fault::invalid(
                     "a POST request has its message in its body, and no query",
                 ));
             }
-            let bytes = request::bytes(head.headers(), body, &self.settings).await?;
-            return request::parse(&descriptor, &bytes, self.settings.json_depth_max);
-        };
-        let bytes = match binding.body {
-            BodyPlace::Nowhere => Bytes::new(),
-            BodyPlace::Whole | BodyPlace::Field(_) => {
-                request::bytes(head.headers(), body, &self.settings).await?
+            _ => {}
+        }
+        request::bytes(head.headers(), body, &self.settings).await
+    }
+
+    /// The message that a request has in its body, its query or its path.
+    fn message(&self, call: &Call<'_>, head: &Request<()>, bytes: &[u8]) -> Result<DynamicMessage, Fault> {
+        let descriptor = call.to.route.method.input();
+        let (query, depth_max) = (head.uri().query(), self.settings.json_depth_max);
+        match &call.to.bound {
+            Some((binding, values)) => {
+                fields::message(&descriptor, &binding.body, values, query, bytes, depth_max)
             }
-        };
-        let depth_max = self.settings.json_depth_max;
-        fields::message(&descriptor, &binding.body, values, query, &bytes, depth_max)
+            None if head.method() == Method::POST => request::parse(&descriptor, bytes, depth_max),
+            None => query::message(&descriptor, query.unwrap_or_default()),
+        }
     }
 
     fn fault_of_lookup(&self, lost: Lost, id: &RequestId) -> Fault {
