@@ -98,7 +98,11 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
     let mut passed = HeaderMap::with_capacity(METADATA_ROOM);
     let named = settings.forward.iter().map(|forwarded| &forwarded.0);
     for name in ALWAYS_FORWARDED.iter().chain(named) {
-        for value in request.headers().get_all(name) {
+        let mut values = request.headers().get_all(name).iter().peekable();
+        if values.peek().is_some() && is_of_hop(request.headers(), name) {
+            continue;
+        }
+        for value in values {
             passed.append(name, value.clone());
         }
     }
@@ -113,6 +117,15 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
             .all(|entry| matches!(entry, KeyAndValueRef::Ascii(..)))
     );
     metadata
+}
+
+/// Whether `Connection` says that a header is for this hop alone (RFC 9110 §7.6.1).
+fn is_of_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let named = headers.get_all(header::CONNECTION).iter();
+    let mut named = named
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','));
+    named.any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 /// An address as text. IPv4 is written by hand: a formatter takes longer than all else that is done with headers here.

@@ -40,9 +40,11 @@ const SENT: [(&str, &str); 28] = [
     ("te", "trailers"),
 ];
 /// What speaks of one connection, which requests over HTTP/2 cannot have.
-const OF_A_CONNECTION: [(&str, &str); 6] = [
-    ("connection", "close, x-hop"),
+const OF_A_CONNECTION: [(&str, &str); 8] = [
+    ("connection", "close, X-Hop"),
     ("x-hop", "secret"),
+    ("connection", "x-second-hop"),
+    ("x-second-hop", "secret"),
     ("keep-alive", "timeout=5"),
     ("proxy-connection", "keep-alive"),
     ("trailer", "x-late"),
@@ -127,4 +129,10 @@ async fn only_what_is_named_reaches_a_node() {
 async fn what_the_settings_name_reaches_a_node_as_well() {
     assert_eq!(over_http1(FORWARDED).await, arrives_with_forwarded());
     assert_eq!(over_http2(FORWARDED).await, arrives_with_forwarded());
+}
+
+#[tokio::test]
+async fn what_the_request_says_is_of_its_connection_reaches_no_node_though_the_settings_name_it() {
+    let settings = "forward = ['accept-language', 'authorization', 'x-hop', 'x-second-hop']";
+    assert_eq!(over_http1(settings).await, arrives_with_forwarded());
 }
