@@ -19,7 +19,6 @@ use super::{
     retry::{Failure, PREVIOUS_ATTEMPTS},
     unsent::{self, chain},
 };
-use crate::grpc_timeout::{self, GRPC_TIMEOUT};
 
 /// What became of an attempt.
 #[expect(
@@ -160,13 +159,10 @@ impl Call {
         Ok(request)
     }
 
-    /// Sets what differs from attempt to attempt. The headers themselves say what time was left when the call was made.
+    /// Sets what differs from attempt to attempt. The headers themselves say what time was left when the call began.
     fn stamp(&self, headers: &mut HeaderMap, now: Instant, previous: u32) {
-        if now != self.times.made
-            && let Some(end) = self.times.end
-        {
-            let left = end.saturating_duration_since(now);
-            headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
+        if now != self.begun {
+            self.times.tell(headers, now);
         }
         if previous > 0 {
             headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));

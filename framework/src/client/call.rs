@@ -39,6 +39,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) kind: Kind,
     pub(super) times: Times,
+    /// When it was polled first, which may be long after it was made.
+    pub(super) begun: Instant,
     pub(super) past: Past,
     pub(super) options: CallOptions,
     /// What the channel knows of the methods, which comes before what the nodes say.
@@ -96,18 +98,13 @@ impl Call {
             kind.unary,
             target.settings.request_timeout,
         );
-        if times.headers <= times.made {
-            return Err(observed.refused(Status::deadline_exceeded(format!(
-                "the deadline passed before `{}` was called",
-                target.service
-            ))));
-        }
         prepare(&mut headers, &target, context);
         Ok(Self {
             target,
             path,
             headers,
             kind,
+            begun: times.made,
             times,
             past: Past::default(),
             options,
@@ -121,6 +118,14 @@ impl Call {
     pub(super) async fn run(&mut self, body: Body) -> Result<Response<Body>, Status> {
         // Not before this is polled: only then is there a runtime for certain.
         self.target.start();
+        self.begun = Instant::now();
+        if self.times.headers <= self.begun {
+            return Err(self.observed.refused(Status::deadline_exceeded(format!(
+                "the deadline passed before `{}` was called",
+                self.target.service
+            ))));
+        }
+        self.times.tell(&mut self.headers, self.begun);
         let source = Source::new(body)
             .await
             .inspect_err(|status| self.observed.failed(status))?;
@@ -134,8 +139,7 @@ impl Call {
     /// Sends it to a node, and elsewhere for as long as it may be.
     async fn send(&mut self, source: &Source) -> Result<Response<Body>, Status> {
         let (mut sent, mut cause) = (0, Cause::Call);
-        // The clock was read for it just now.
-        let mut place = self.next_place(self.times.made).await?;
+        let mut place = self.next_place(self.begun).await?;
         if !self.kind.unary {
             // To the first call of all the nodes have said only now what their methods are.
             let methods = self.methods.as_deref();
@@ -188,7 +192,7 @@ impl Call {
     fn judge(&mut self, raced: Raced, retry: &mut Retry, source: &Source) -> Next {
         self.sent_to = None;
         if let Some(other) = raced.other {
-            self.past.attempts().failed.push(other);
+            self.past.record().failed.push(other);
         }
         match raced.attempt {
             Attempt::Answered(answer) => {
@@ -199,7 +203,7 @@ impl Call {
                     source.answered();
                     return Next::Done(Ok(self.answer(answer)));
                 };
-                self.past.attempts().failure = answer.status();
+                self.past.record().failure = answer.status();
                 Next::After(wait)
             }
             Attempt::Unsent {
@@ -207,10 +211,10 @@ impl Call {
                 reason,
                 connections,
             } => {
-                let attempts = self.past.attempts();
-                attempts.refusal = Some(reason);
-                attempts.tried.extend(connections);
-                attempts.returned = body;
+                let record = self.past.record();
+                record.refusal = Some(reason);
+                record.tried.extend(connections);
+                record.returned = body;
                 Next::Elsewhere
             }
             Attempt::Failed { status, endpoint } => {
@@ -219,7 +223,7 @@ impl Call {
                     self.observed.contacted(&endpoint.peer);
                     return Next::Done(Err(status));
                 };
-                self.past.attempts().failure = Some(status);
+                self.past.record().failure = Some(status);
                 Next::After(wait)
             }
         }
@@ -233,7 +237,7 @@ impl Call {
         endpoint: &Arc<Candidate>,
         source: &Source,
     ) -> Option<Duration> {
-        self.past.attempts().failed.push(Arc::clone(endpoint));
+        self.past.record().failed.push(Arc::clone(endpoint));
         if !source.is_kept() || !self.has_untried(&self.target.shared.picker()) {
             return None;
         }

@@ -204,7 +204,7 @@ impl Service<Request<Body>> for Plain {
             Call::new(target, head, options, &context, methods)
         });
         match call {
-            // A block around the function: it keeps what it is given twice, the call and once more where it was handed over.
+            // A block, as an `async fn` keeps its arguments twice.
             Ok(mut call) => ResponseFuture(Box::pin(async move { call.run(body).await })),
             Err(status) => ResponseFuture(Box::pin(ready(Err(status)))),
         }

@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// Sends a request, and waits for the head of its answer. A body that is still being produced is sent until the
-    /// body of the answer is dropped; dropping this cancels the request.
+    /// body of the answer is dropped. It is sent when this is called, not when it is polled; dropping it cancels the request.
     pub(super) fn send(
         &self,
         request: Request<()>,
@@ -172,6 +172,7 @@ impl Connection {
             }
         }
     }
+
     /// Sends the head of a request, and the body if it is short: what sends a longer one comes back.
     fn start(
         &self,

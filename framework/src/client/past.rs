@@ -6,14 +6,14 @@ use tonic::Status;
 
 use super::{body::RequestBody, candidate::Candidate};
 
-/// The attempts of one call so far. In a box and not before there is one: hardly any call has a past, and every call would carry
+/// What became of the attempts of one call so far. In a box and not before there is one: hardly any call has a past, and every call would carry
 /// its size.
 #[derive(Debug, Default)]
-pub(super) struct Past(Option<Box<Attempts>>);
+pub(super) struct Past(Option<Box<Record>>);
 
-/// Them, once there were some.
+/// What is noted of them.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(super) struct Record {
     /// Connections that certainly did not run it, and are not to be tried again.
     pub(super) tried: Vec<u64>,
     /// Nodes that perhaps ran it, and are not to be tried again.
@@ -27,22 +27,22 @@ pub(super) struct Attempts {
 }
 
 impl Past {
-    /// Where another attempt is noted.
-    pub(super) fn attempts(&mut self) -> &mut Attempts {
+    /// Where it is noted.
+    pub(super) fn record(&mut self) -> &mut Record {
         self.0.get_or_insert_default()
     }
 
-    /// See [`Attempts::tried`].
+    /// See [`Record::tried`].
     pub(super) fn tried(&self) -> &[u64] {
-        self.0.as_ref().map_or(&[], |attempts| &attempts.tried)
+        self.0.as_ref().map_or(&[], |record| &record.tried)
     }
 
-    /// See [`Attempts::failed`].
+    /// See [`Record::failed`].
     pub(super) fn failed(&self) -> &[Arc<Candidate>] {
-        self.0.as_ref().map_or(&[], |attempts| &attempts.failed)
+        self.0.as_ref().map_or(&[], |record| &record.failed)
     }
 
-    /// See [`Attempts::refusal`].
+    /// See [`Record::refusal`].
     pub(super) fn refusal(&self) -> Option<&str> {
         self.0.as_ref()?.refusal.as_deref()
     }

@@ -26,8 +26,8 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// What the call, the call it is made for, and the settings say together. `said` are the headers, whose `grpc-timeout`
-    /// then is that.
+    /// What the call, the call it is made for, and the settings say together. Takes a `grpc-timeout` out of
+    /// `said`, the headers.
     pub(super) fn new(
         said: &mut HeaderMap,
         options: &CallOptions,
@@ -49,14 +49,18 @@ impl Times {
         } else {
             end.into_iter().chain([now + default.min(FAR)]).min()
         };
-        if let Some(end) = end {
-            let left = end.saturating_duration_since(now);
-            said.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
-        }
         Self {
             made: now,
             headers: headers.unwrap_or(now + FAR),
             end,
+        }
+    }
+
+    /// Makes the headers say how much of it is left at `now`.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, now: Instant) {
+        if let Some(end) = self.end {
+            let left = end.saturating_duration_since(now);
+            headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
         }
     }
 

@@ -1,6 +1,9 @@
 //! What becomes of calls when the registry says something, or nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use micro::{
@@ -248,14 +251,26 @@ async fn a_node_that_comes_back_at_another_address_is_found() {
 }
 
 #[test]
-fn a_call_may_be_made_outside_of_the_runtime_that_sends_it() {
+fn a_call_may_be_made_outside_of_the_runtime_that_sends_it_and_long_before() {
     let runtime = Runtime::new().unwrap();
     let fake = runtime.block_on(FakeNode::start("a", Behaviour::Answer));
     let (_client, mut channel) = client(runtime.block_on(registry_of([&fake])));
     let request = http::Request::post(HELLO)
         .header("content-type", "application/grpc")
+        .header("grpc-timeout", "30S")
         .body(Body::empty())
         .unwrap();
+    let made = Instant::now();
     let answer = channel.call(request);
-    assert_eq!(runtime.block_on(answer).unwrap().status(), 200);
+    let (late, status) = runtime.block_on(async {
+        let wait = Duration::from_millis(20);
+        eventually("a moment has passed", async || made.elapsed() >= wait).await;
+        (made.elapsed(), answer.await.unwrap().status())
+    });
+    assert_eq!(status, 200);
+    // Its time began where it was made, and the node is told what is left.
+    let headers = fake.last_headers();
+    let told = headers["grpc-timeout"].to_str().unwrap();
+    let told: u128 = told.strip_suffix('m').unwrap().parse().unwrap();
+    assert!(told + late.as_millis() <= 30_000, "{told} after {late:?}");
 }
