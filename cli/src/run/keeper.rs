@@ -239,8 +239,9 @@ impl<R: Readiness + Send> Keeper<R> {
                 },
                 Some(left) = leaving.join_next() => {
                     self.note(left).await;
-                    // Before that the old ones may still answer.
-                    if leaving.is_empty() && let Some(address) = taken_over.take() {
+                    // Before that the old ones may still answer; and nothing takes a place when everything ends.
+                    let is_running = *self.phase.borrow() == Phase::Running;
+                    if is_running && leaving.is_empty() && let Some(address) = taken_over.take() {
                         self.tell("replaced", "is replaced", &current.id, &address).await;
                     }
                 },
