@@ -76,12 +76,12 @@ impl Gateway {
         let calls = Arc::new(Calls::new(settings, client, within));
         let cors = cors.map(|cors| {
             let calls = Arc::clone(&calls);
-            let answer = service_fn(move |request| {
+            let answering = service_fn(move |request| {
                 let calls = Arc::clone(&calls);
                 answer(calls, request)
             });
             // Outermost, so that a page can read what was refused.
-            let marking = cors.layer(forwarded.into_iter()).layer(answer);
+            let marking = cors.layer(forwarded.into_iter()).layer(answering);
             BoxCloneSyncService::new(marking)
         });
         Self { calls, cors }

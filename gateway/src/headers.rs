@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use tonic::{
     Code,
@@ -121,11 +120,9 @@ pub(crate) fn metadata<B>(request: &Request<B>, settings: &Settings, id: &Reques
 
 /// Whether `Connection` says that a header is for this hop alone (RFC 9110 §7.6.1).
 fn is_of_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let named = headers.get_all(header::CONNECTION).iter();
-    let mut named = named
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','));
-    named.any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
+    let said = headers.get_all(header::CONNECTION).iter();
+    let mut named = said.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    named.any(|named| named.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 /// An address as text. IPv4 is written by hand: a formatter takes longer than all else that is done with headers here.
@@ -134,15 +131,14 @@ fn text(address: IpAddr) -> HeaderValue {
         let text = address.to_string();
         return HeaderValue::try_from(text).expect("an address is a header");
     };
-    let mut text = Vec::with_capacity("255.255.255.255.".len());
+    let (mut text, mut length) = ([b'.'; 16], 0);
     for part in address.octets() {
         let digits = [part / 100, part / 10 % 10, part % 10].map(|digit| b'0' + digit);
-        let zeros = [100, 10].iter().filter(|&&least| part < least).count();
-        text.extend_from_slice(&digits[zeros..]);
-        text.push(b'.');
+        let digits = &digits[[100, 10].iter().filter(|&&least| part < least).count()..];
+        text[length..length + digits.len()].copy_from_slice(digits);
+        length += digits.len() + 1;
     }
-    text.pop();
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("an address is a header")
+    HeaderValue::from_bytes(&text[..length - 1]).expect("an address is a header")
 }
 
 /// Refuses a request of which somebody in front could have thought that it ends elsewhere: that is how requests are

@@ -18,7 +18,8 @@ use crate::{
 };
 
 impl Calls {
-    /// What the call says besides its message. It takes the extensions of `head`: theirs are as good as new ones, and are there.
+    /// What the call says besides its message. It takes the extensions of `head` and empties them, which saves a map: nobody may
+    /// read them from here on.
     fn request<T>(
         &self,
         call: &Call<'_>,
