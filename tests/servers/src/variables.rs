@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use micro_test_servers::{Error, Result};
@@ -27,6 +27,7 @@ impl EnvFile {
     /// Writes a file that is not there yet: somebody's own of that name stays.
     pub(crate) fn write(path: &Path, variables: &[(&str, String)]) -> Result<Self> {
         let failed = |error| Error::new(format!("write the variables into {}: {error}", path.display()));
+        let path = &path::absolute(path).map_err(failed)?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
