@@ -116,12 +116,7 @@ impl Call {
             if self.kind.unary && self.kind.idempotent && code.is_none() {
                 first = match incoming.frame().await.transpose() {
                     Ok(frame) => frame,
-                    Err(error) => {
-                        let endpoint = Arc::clone(&place.endpoint);
-                        let status = unsent::status(&error, &endpoint.peer);
-                        place.broke(&status);
-                        return Attempt::Failed { status, endpoint };
-                    }
+                    Err(error) => return broke(&error, &mut place),
                 };
                 let trailers = first.as_ref().and_then(Frame::trailers_ref);
                 if let Some((trailers, code)) =
@@ -170,6 +165,14 @@ impl Call {
     }
 }
 
+/// What became of an attempt that broke, and perhaps ran.
+fn broke(error: &h2::Error, place: &mut Place) -> Attempt {
+    let endpoint = Arc::clone(&place.endpoint);
+    let status = unsent::status(error, &endpoint.peer);
+    place.broke(&status);
+    Attempt::Failed { status, endpoint }
+}
+
 /// What became of an attempt that has no answer.
 fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
     let Unanswered {
@@ -177,12 +180,10 @@ fn failed(unanswered: Unanswered, place: &mut Place) -> Attempt {
         is_unsent,
         body,
     } = unanswered;
-    let endpoint = Arc::clone(&place.endpoint);
     if !is_unsent && !unsent::is_certainly_unsent(&error) {
-        let status = unsent::status(&error, &endpoint.peer);
-        place.broke(&status);
-        return Attempt::Failed { status, endpoint };
+        return broke(&error, place);
     }
+    let endpoint = &place.endpoint;
     place.traced.record_code(Code::Unavailable);
     let connections = if unsent::is_refused_stream(&error) {
         // The node has no room, so its other connections are not asked either.

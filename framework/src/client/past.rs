@@ -6,8 +6,8 @@ use tonic::Status;
 
 use super::{body::RequestBody, candidate::Candidate};
 
-/// What became of the attempts of one call so far. In a box and not before there is one: hardly any call has a past, and every call would carry
-/// its size.
+/// What became of the attempts of one call so far. In a box and not before there is one: hardly any call has a past, and every
+/// call would carry its size.
 #[derive(Debug, Default)]
 pub(super) struct Past(Option<Box<Record>>);
 
