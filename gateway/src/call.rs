@@ -121,7 +121,7 @@ impl Calls {
             Admitted::Call(call) => call,
             Admitted::Answer(response) => return Ok(response),
         };
-        if grpc_web::is(head.method(), head.headers()) {
+        if call.is_grpc_web {
             return Box::pin(self.pass(call, head, body)).await;
         }
         // A body has as long as a unary call, so that a slow one does not hold a place for an hour.
@@ -205,6 +205,7 @@ impl Calls {
         Ok(Admitted::Call(Call {
             id,
             to,
+            is_grpc_web,
             format,
             body_deadline,
             deadline,
@@ -314,6 +315,7 @@ enum Admitted<'a> {
 struct Call<'a> {
     id: &'a RequestId,
     to: Destination<'a>,
+    is_grpc_web: bool,
     format: Format,
     /// Until when its body is to be there.
     body_deadline: Instant,
